@@ -19,7 +19,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
     time: float = 0.0
 
 
-class RunStarted(_Event, tag="run-started"):
+class RunStarted(_Event, frozen=True, kw_only=True, tag="run-started"):
     """The plan is made, nothing has run.
 
     Attributes:
@@ -35,21 +35,21 @@ class RunStarted(_Event, tag="run-started"):
     jobs: int = 1
 
 
-class TaskQueued(_Event, tag="task-queued"):
+class TaskQueued(_Event, frozen=True, kw_only=True, tag="task-queued"):
     """It must run, and waits for a free place."""
 
     task: str
     reasons: tuple[str, ...] = ()
 
 
-class TaskStarted(_Event, tag="task-started"):
+class TaskStarted(_Event, frozen=True, kw_only=True, tag="task-started"):
     """A try begins. ``attempt`` is 1 for the first."""
 
     task: str
     attempt: int = 1
 
 
-class CellStarted(_Event, tag="cell-started"):
+class CellStarted(_Event, frozen=True, kw_only=True, tag="cell-started"):
     """A code cell begins.
 
     Attributes:
@@ -64,7 +64,7 @@ class CellStarted(_Event, tag="cell-started"):
     line: int = 0
 
 
-class CellFinished(_Event, tag="cell-finished"):
+class CellFinished(_Event, frozen=True, kw_only=True, tag="cell-finished"):
     """A code cell has ended, well or not."""
 
     task: str
@@ -73,21 +73,21 @@ class CellFinished(_Event, tag="cell-finished"):
     seconds: float = 0.0
 
 
-class TaskSkipped(_Event, tag="task-skipped"):
+class TaskSkipped(_Event, frozen=True, kw_only=True, tag="task-skipped"):
     """It is fresh."""
 
     task: str
     reason: str = "up to date"
 
 
-class TaskDone(_Event, tag="task-done"):
+class TaskDone(_Event, frozen=True, kw_only=True, tag="task-done"):
     """It ran, its products are there and its record is durable."""
 
     task: str
     seconds: float
 
 
-class TaskFailed(_Event, tag="task-failed"):
+class TaskFailed(_Event, frozen=True, kw_only=True, tag="task-failed"):
     """A try failed. ``final`` is False when it will be tried again."""
 
     task: str
@@ -97,27 +97,27 @@ class TaskFailed(_Event, tag="task-failed"):
     final: bool = True
 
 
-class TaskBlocked(_Event, tag="task-blocked"):
+class TaskBlocked(_Event, frozen=True, kw_only=True, tag="task-blocked"):
     """It cannot run: ``by`` failed upstream of it."""
 
     task: str
     by: str
 
 
-class TaskCancelled(_Event, tag="task-cancelled"):
+class TaskCancelled(_Event, frozen=True, kw_only=True, tag="task-cancelled"):
     """It was stopped, or never started, because the run ended early."""
 
     task: str
 
 
-class Warned(_Event, tag="warning"):
+class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
     """Something a reader should know. ``task`` is None when it is about the whole run."""
 
     message: str
     task: str | None = None
 
 
-class RunFinished(_Event, tag="run-finished"):
+class RunFinished(_Event, frozen=True, kw_only=True, tag="run-finished"):
     """Nothing more will happen."""
 
     state: Literal["done", "failed", "interrupted"]

@@ -206,7 +206,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         params: the values themselves, JSON-like.
         product: as declared.
         kernel: name of the kernel; "" for a function.
-        upstream: digest of what each upstream task offers; None: not known, or edited during the run.
+        upstream: digest of what each upstream task offers; None: not known, or edited during
+            the run.
     """
 
     source: str
@@ -351,7 +352,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         kind: how it runs.
         source: path of the script relative to the root, or the dotted function.
         root: absolute folder of pipeline.yaml; the task runs with it as working directory.
-        folder: absolute folder of this run, which exists; the partial and the failed notebook and logs go there.
+        folder: absolute folder of this run, which exists; the partial and the failed notebook
+            and logs go there.
         stem: a safe file name (without suffix) for this task's files in ``folder``.
         product: value given to the source as ``product``, paths relative to the root.
         upstream: value given to the source as ``upstream``; None: it has none.
