@@ -12,6 +12,9 @@ import msgspec
 
 from nbpipe.core.model import Failure
 
+EndState = Literal["done", "failed", "interrupted"]
+"""How a run ends."""
+
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
     """Every event carries the time at which it was emitted; 0.0 until the runner stamps it."""
@@ -120,7 +123,7 @@ class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
 class RunFinished(_Event, frozen=True, kw_only=True, tag="run-finished"):
     """Nothing more will happen."""
 
-    state: Literal["done", "failed", "interrupted"]
+    state: EndState
     seconds: float
 
 

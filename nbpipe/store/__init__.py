@@ -1,0 +1,1 @@
+"""What is on the disk: the spec, sources, records and products."""

@@ -1,0 +1,209 @@
+"""Digests of texts, values, code and products: SHA-256, in hexadecimal.
+
+A digest of code ignores what cannot change a result: comments, blank lines, formatting. It never
+takes two cells of different meaning for one; what it cannot read, it takes as it stands.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from nbpipe.core.model import Cell
+from nbpipe.core.syntax import is_cell_magic, parse_cell
+
+INJECTED_TAG = "injected-parameters"
+"""Tag of the cell that the runner writes; it is no part of the source."""
+
+_IGNORED_FIELDS = frozenset({"type_ignores", "type_comment", "ctx"})
+_SPACED_OPERATOR = re.compile(r"\s*[^\W\d]\w*\s+[-+*/%@&|^<>~(\[]\S")
+_DYNAMIC = frozenset({"globals", "locals", "vars", "eval", "exec", "__import__", "modules"})
+
+
+def text_digest(text: str) -> str:
+    """Digest of a text; its line ends and a byte order mark do not count."""
+    return _sha(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def value_digest(value: Any) -> str:
+    """Digest of a JSON-like value; the order of keys does not count, types do."""
+    return _sha("\n".join(_value_tokens(value)))
+
+
+def code_digest(cells: Iterable[Cell], language: str = "python") -> str:
+    """Digest of what the code cells do. Where a cell ends counts; an empty cell does not.
+
+    Args:
+        cells: all cells of a source.
+        language: of its kernel; only Python is understood, other code counts as it stands.
+    """
+    read = _python_cell if language.lower() == "python" else _other_cell
+    code = (read(c.text) for c in cells if c.kind == "code" and INJECTED_TAG not in c.tags)
+    return value_digest([said for said in code if said is not None])
+
+
+def module_digest(text: str) -> str:
+    """Digest of a module's code."""
+    said = _python_cell(text.removeprefix("\ufeff"), automagic=False)
+    return value_digest(said)
+
+
+def function_digest(module_text: str, function: str) -> str:
+    """Digest of a function, of all definitions that it can reach by name, and of the rest.
+
+    The rest is every top-level statement that is no plain definition: imports, constants,
+    decorated definitions. So an edit of a sibling that is never mentioned changes nothing.
+    A function that is not a plain definition gives the digest of the whole module.
+    """
+    tree = parse_cell(module_text.removeprefix("\ufeff"))
+    if tree is None:
+        return module_digest(module_text)
+    plain = [node for node in tree.body if _is_plain_definition(node)]
+    rest = [node for node in tree.body if not _is_plain_definition(node)]
+    start = function.partition(".")[0]
+    wanted = _reachable(start, plain, rest)
+    if wanted is None:
+        return module_digest(module_text)
+    kept = [n for n in tree.body if not _is_plain_definition(n) or _name(n) in wanted]
+    return value_digest(["function", function, *(canonical(node) for node in kept)])
+
+
+def output_digest(products: Mapping[str, tuple[str, str]]) -> str:
+    """Digest of what consumers see: path and digest of each product by its name."""
+    return value_digest({key: list(pair) for key, pair in products.items()})
+
+
+def canonical(tree: ast.AST) -> str:
+    """A tree as text, one for all of Python 3.11 to 3.13, without positions.
+
+    A field that is None or empty is left out, since later versions add such fields. No
+    recursion: a long sum is a deep tree.
+    """
+    out: list[str] = []
+    todo: list[tuple[str, Any]] = [("node", tree)]
+    while todo:
+        kind, item = todo.pop()
+        if kind == "mark":
+            out.append(item)
+        elif isinstance(item, ast.AST):
+            todo.extend(reversed(list(_node_parts(item))))
+        elif isinstance(item, list):
+            parts = [("mark", "["), *(("node", x) for x in item), ("mark", "]")]
+            todo.extend(reversed(parts))
+        else:
+            out.append(_scalar(item))
+    return "\n".join(out)
+
+
+def _node_parts(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    yield "mark", f"({type(node).__name__}"
+    if isinstance(node, ast.Constant):  # its value may be None; 'kind' is the u of u''
+        yield "node", node.value
+    else:
+        for field, value in ast.iter_fields(node):
+            if field not in _IGNORED_FIELDS and value is not None and value != []:
+                yield "mark", f".{field}"
+                yield "node", value
+    yield "mark", ")"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"int {value:x}"  # repr refuses more than 4300 digits
+    return f"{type(value).__name__} {value!r}"
+
+
+def _value_tokens(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield f"{{{len(value)}"
+        for key in sorted(value, key=_scalar):
+            yield _scalar(key)
+            yield from _value_tokens(value[key])
+    elif isinstance(value, (list, tuple)):
+        yield f"[{len(value)}"
+        for item in value:
+            yield from _value_tokens(item)
+    else:
+        yield _scalar(value)
+
+
+def _python_cell(text: str, *, automagic: bool = True) -> list[str] | None:
+    """What a cell says, as its kind and a text; None: nothing."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        return None
+    if is_cell_magic(text):
+        return ["magic", text.strip()]  # of any language, so blank lines may count
+    tree = parse_cell(text)
+    if tree is None or (automagic and _is_command(text)):
+        return ["text", _trimmed(text)]
+    return ["tree", canonical(tree)] if tree.body else None
+
+
+def _is_command(text: str) -> bool:
+    """Whether IPython may run a one-line cell like ``ls -l`` as a command, though it parses."""
+    line = text.strip()
+    return "\n" not in line and _SPACED_OPERATOR.match(line) is not None
+
+
+def _other_cell(text: str) -> list[str] | None:
+    return ["text", _trimmed(text)] if text.strip() else None
+
+
+def _trimmed(text: str) -> str:
+    """Without trailing whitespace and blank lines, unless they may stand in a long string."""
+    lines = text.strip("\n").split("\n")
+    spans = any(line.count(quote) % 2 for line in lines for quote in "\"'`") or "<<" in text
+    if spans or '"""' in text or "'''" in text:
+        return text.strip("\n")
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _is_plain_definition(node: ast.stmt) -> bool:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return isinstance(node, kinds) and not node.decorator_list
+
+
+def _name(node: ast.stmt) -> str:
+    return str(getattr(node, "name", ""))
+
+
+def _reachable(
+    start: str, plain: Sequence[ast.stmt], rest: Sequence[ast.stmt]
+) -> frozenset[str] | None:
+    """Names of the definitions that count; None: it cannot be told."""
+    bodies: dict[str, list[ast.stmt]] = {}
+    for node in plain:
+        bodies.setdefault(_name(node), []).append(node)
+    if start not in bodies:
+        return None
+    said = {start}.union(*map(_mentions, rest))
+    todo = [name for name in said if name in bodies]
+    seen: set[str] = set(todo)
+    while todo:
+        more = set().union(*map(_mentions, bodies[todo.pop()]))
+        said |= more
+        new = (more & bodies.keys()) - seen
+        seen |= new
+        todo.extend(new)
+    return None if said & _DYNAMIC else frozenset(seen)
+
+
+def _mentions(tree: ast.AST) -> set[str]:
+    """Every name, attribute and text in a tree: each may lead to a definition."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return found
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

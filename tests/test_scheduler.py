@@ -1,0 +1,183 @@
+"""The scheduler: events in, instructions out; no clock, no kernels, no sleeps."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbpipe.core.scheduler import (
+    Block,
+    Cancel,
+    Check,
+    IllegalTransitionError,
+    Scheduler,
+    Start,
+    critical_paths,
+)
+
+DIAMOND = {"get": [], "sepal": ["get"], "petal": ["get"], "fit": ["sepal", "petal"]}
+
+
+def started(instructions):
+    return [i.task for i in instructions if isinstance(i, Start)]
+
+
+def test_a_run_begins_by_checking_what_waits_for_nothing():
+    assert Scheduler(DIAMOND).begin() == [Check("get")]
+
+
+def test_a_task_that_must_run_is_started_when_there_is_a_place():
+    scheduler = Scheduler(DIAMOND)
+    scheduler.begin()
+    assert scheduler.decided("get", run=True) == [Start("get", 1)]
+
+
+def test_a_success_and_a_skip_both_release_what_waits_for_them():
+    scheduler = Scheduler(DIAMOND, jobs=2)
+    scheduler.begin()
+    assert scheduler.decided("get", run=False) == [Check("sepal"), Check("petal")]
+    scheduler.decided("sepal", run=True)
+    assert scheduler.decided("petal", run=False) == []
+    assert scheduler.succeeded("sepal") == [Check("fit")]
+
+
+def test_no_more_tasks_run_at_once_than_there_are_jobs():
+    scheduler = Scheduler({"a": [], "b": [], "c": []}, jobs=2)
+    scheduler.begin()
+    first = [i for task in "abc" for i in scheduler.decided(task, run=True)]
+    assert started(first) == ["a", "b"]
+    assert scheduler.succeeded("a") == [Start("c", 1)]
+
+
+def test_the_longest_path_goes_first():
+    upstream = {"short": [], "long": [], "after": ["long"]}
+    scheduler = Scheduler(upstream, jobs=1, expected={"short": 3, "long": 2, "after": 5})
+    scheduler.begin()
+    assert started(scheduler.decided("short", run=True)) == ["short"]
+    scheduler = Scheduler(
+        {"busy": [], **upstream}, jobs=1, expected={"short": 3, "long": 2, "after": 5, "busy": 0}
+    )
+    scheduler.begin()
+    for task in ("busy", "short", "long"):
+        scheduler.decided(task, run=True)
+    assert started(scheduler.succeeded("busy")) == ["long"]
+
+
+def test_a_critical_path_is_the_longest_chain_below_a_task_and_a_newcomer_lasts_the_median():
+    paths = critical_paths(DIAMOND, {"get": 1.0, "sepal": 10.0, "petal": 2.0})
+    assert paths == {"fit": 2.0, "sepal": 12.0, "petal": 4.0, "get": 13.0}
+
+
+def test_a_failure_blocks_all_that_depends_on_it_and_names_the_culprit():
+    scheduler = Scheduler(DIAMOND, keep_going=True)
+    scheduler.begin()
+    scheduler.decided("get", run=True)
+    assert scheduler.failed("get") == [
+        Block("sepal", "get"),
+        Block("petal", "get"),
+        Block("fit", "get"),
+    ]
+    assert scheduler.finished
+
+
+def test_with_keep_going_an_independent_branch_finishes():
+    scheduler = Scheduler({"a": [], "b": ["a"], "c": [], "d": ["c"]}, jobs=1, keep_going=True)
+    scheduler.begin()
+    scheduler.decided("a", run=True)
+    scheduler.decided("c", run=True)
+    assert scheduler.failed("a") == [Block("b", "a"), Start("c", 1)]
+    assert scheduler.succeeded("c") == [Check("d")]
+
+
+def test_without_keep_going_nothing_new_starts_after_a_failure():
+    scheduler = Scheduler({"a": [], "b": ["a"], "c": [], "d": ["c"]}, jobs=2)
+    scheduler.begin()
+    scheduler.decided("a", run=True)
+    scheduler.decided("c", run=True)
+    assert scheduler.failed("a") == [Block("b", "a"), Cancel("d")]
+    assert scheduler.succeeded("c") == []
+    assert scheduler.phases == {"a": "failed", "b": "blocked", "c": "done", "d": "cancelled"}
+
+
+def test_a_failed_task_is_tried_again_as_often_as_it_may():
+    scheduler = Scheduler({"a": []}, retries={"a": 2})
+    scheduler.begin()
+    scheduler.decided("a", run=True)
+    assert scheduler.failed("a") == [Start("a", 2)]
+    assert scheduler.failed("a") == [Start("a", 3)]
+    assert scheduler.failed("a") == []
+    assert scheduler.phases["a"] == "failed"
+
+
+def test_stop_cancels_what_has_not_started_and_ignores_late_decisions():
+    scheduler = Scheduler({"a": [], "b": [], "c": ["a"]}, jobs=1)
+    scheduler.begin()
+    scheduler.decided("a", run=True)
+    assert scheduler.stop() == [Cancel("b"), Cancel("c")]
+    assert scheduler.decided("b", run=True) == []
+    assert scheduler.interrupted("a") == []
+    assert scheduler.finished
+
+
+def test_what_cannot_have_happened_is_told_with_the_tasks_story():
+    scheduler = Scheduler({"a": []})
+    scheduler.begin()
+    with pytest.raises(IllegalTransitionError, match="a: waiting → checking; a: checking → done"):
+        scheduler.succeeded("a")
+
+
+@st.composite
+def dags(draw):
+    count = draw(st.integers(1, 12))
+    return {str(i): [str(j) for j in range(i) if draw(st.booleans())] for i in range(count)}
+
+
+@given(
+    dags(),
+    st.integers(1, 4),
+    st.booleans(),
+    st.integers(0, 2**32),
+    st.floats(0, 0.5),
+    st.integers(0, 2),
+)
+def test_every_run_ends_with_each_task_settled_once_and_in_order(
+    upstream, jobs, keep_going, seed, failing, retries
+):
+    """A random runner: whatever it reports, order, jobs and blocking hold, and the run ends."""
+    chance = random.Random(seed)
+    scheduler = Scheduler(
+        upstream, jobs=jobs, keep_going=keep_going, retries=dict.fromkeys(upstream, retries)
+    )
+    todo, running, tries, good, blocked = scheduler.begin(), set(), {}, set(), set()
+    while todo or running:
+        if todo and chance.random() < 0.7:
+            one = todo.pop(chance.randrange(len(todo)))
+            if isinstance(one, Check):
+                assert set(upstream[one.task]) <= good
+                run = chance.random() < 0.7
+                if scheduler.phases[one.task] == "checking" and not run:
+                    good.add(one.task)
+                todo += scheduler.decided(one.task, run=run)
+            elif isinstance(one, Start):
+                tries[one.task] = tries.get(one.task, 0) + 1
+                assert one.attempt == tries[one.task] <= retries + 1
+                running.add(one.task)
+                assert len(running) <= jobs
+            elif isinstance(one, Block):
+                blocked.add(one.task)
+        elif running:
+            task = chance.choice(sorted(running))
+            running.remove(task)
+            if chance.random() < failing:
+                todo += scheduler.failed(task)
+            else:
+                good.add(task)
+                todo += scheduler.succeeded(task)
+    assert scheduler.finished
+    assert good == {t for t, phase in scheduler.phases.items() if phase in ("done", "skipped")}
+    failed = {t for t, phase in scheduler.phases.items() if phase == "failed"}
+    assert {t for t, phase in scheduler.phases.items() if phase == "blocked"} == blocked
+    assert all(set(upstream[t]) & (failed | blocked) for t in blocked)
+    if keep_going:
+        assert "cancelled" not in scheduler.phases.values()
