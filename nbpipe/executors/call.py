@@ -1,0 +1,203 @@
+"""The process in which a task's function runs: ``python -m nbpipe.executors.call RESULT < JOB``.
+
+Reads a :class:`~nbpipe.core.model.Job` as JSON and writes an :class:`~nbpipe.core.model.Outcome`
+to the file RESULT. Without that file, the function never returned.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import inspect
+import io
+import linecache
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from nbpipe.core.model import Failure, Job, Outcome
+from nbpipe.errors import did_you_mean
+from nbpipe.executors import failures
+from nbpipe.executors.hints import EXIT, Scene, hint_for
+
+PR_SET_PDEATHSIG = 1
+
+
+class _CannotCall(Exception):
+    """The function is not there, or its parameters are not. Carries the failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def main() -> None:
+    """Read the job, call the function, write the outcome; then leave as any script does."""
+    _die_with_parent()
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    result = Path(sys.argv[1])
+    _prepare_streams()
+    sys.path.insert(0, job.root)
+    sys.argv = [job.source]
+    failure = run(job)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    outcome = Outcome(failure=failure, versions={"python": platform.python_version()})
+    result.write_bytes(msgspec.json.encode(outcome))
+
+
+def _die_with_parent() -> None:
+    """On Linux the system kills this process when the builder dies; elsewhere nothing does."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # it has died in the meantime
+        os._exit(1)
+
+
+def _prepare_streams() -> None:
+    """``input()`` fails at once; lines reach the log as they come, and crashes too."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdin = open(0)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    faulthandler.enable()
+
+
+def run(job: Job) -> Failure | None:
+    """Import and call the function; None: it returned."""
+    try:
+        function = find(job.source)
+        result = function(**arguments(function, job))
+        if inspect.iscoroutine(result):
+            import asyncio
+
+            asyncio.run(result)
+    except _CannotCall as error:
+        return error.failure
+    except SystemExit as error:
+        return _explain(job, error, f"sys.exit({error.code!r}) was called", EXIT)
+    except BaseException as error:
+        return _explain(job, error, _text(error))
+    return None
+
+
+def find(dotted: str) -> Callable[..., Any]:
+    """The function of a dotted name."""
+    name, _, attribute = dotted.rpartition(".")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        hint = "the folder of pipeline.yaml comes first on the path; is there such a file?"
+        raise _cannot("ModuleNotFoundError", f"there is no module '{error.name}'", hint) from None
+    function = getattr(module, attribute, None)
+    if function is None:
+        message = f"module '{name}' has no function '{attribute}'"
+        raise _cannot("AttributeError", message, did_you_mean(attribute, _functions(module)))
+    if not callable(function):
+        kind = type(function).__name__
+        raise _cannot("TypeError", f"'{dotted}' is not a function but of type {kind}", None)
+    return function  # type: ignore[no-any-return]
+
+
+def _functions(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if inspect.isfunction(value)]
+
+
+def arguments(function: Callable[..., Any], job: Job) -> dict[str, Any]:
+    """Of product, upstream and params those that the function's signature names."""
+    offered = {"product": job.product, "upstream": job.upstream, **job.params}
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # one written in C may have no signature
+        return offered
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return offered
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
+    if missing:
+        names = ", ".join(f"'{name}'" for name in missing)
+        message = f"{job.source}() requires {names}, which the task does not give"
+        hint = "give the value under `params:` in pipeline.yaml, or the parameter a default"
+        raise _cannot("TypeError", message, hint)
+    return {p.name: offered[p.name] for p in named if p.name in offered}
+
+
+def _cannot(error: str, message: str, hint: str | None) -> _CannotCall:
+    return _CannotCall(Failure(error=error, message=message, hint=hint))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be had)"
+
+
+def _explain(job: Job, error: BaseException, message: str, hint: str | None = None) -> Failure:
+    """The failure, quoted at the last frame in a file of the project."""
+    _drop_own_frames(error)
+    file, line = _place(job.root, error)
+    code = linecache.getlines(os.path.join(job.root, file)) if file else []
+    code = [text.rstrip("\n") for text in code]
+    name = type(error).__name__
+    scene = Scene(
+        root=job.root,
+        python=sys.executable,
+        upstream=None if job.upstream is None else tuple(job.upstream),
+        line=code[line - 1] if line and line <= len(code) else "",
+        is_notebook=False,
+    )
+    return Failure(
+        error=name,
+        message=failures.shorten(message),
+        file=file,
+        line=line,
+        excerpt=failures.excerpt(code, 1, line) if code else "",
+        traceback=failures.cut_middle("".join(traceback.format_exception(error)).splitlines()),
+        hint=hint or hint_for(name, message, scene),
+    )
+
+
+def _drop_own_frames(error: BaseException) -> None:
+    """What is ours in the traceback tells a reader nothing."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+
+
+def _place(root: str, error: BaseException) -> tuple[str | None, int | None]:
+    if isinstance(error, SyntaxError) and (file := _inside(root, error.filename or "")):
+        return file, error.lineno
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if file := _inside(root, frame.filename):
+            return file, frame.lineno
+    return None, None
+
+
+def _inside(root: str, file: str) -> str | None:
+    """A path relative to the root; None: not a file of the project."""
+    path, base = Path(os.path.realpath(file)), Path(os.path.realpath(root))
+    if not path.is_relative_to(base) or "site-packages" in path.parts:
+        return None
+    return path.relative_to(base).as_posix()
+
+
+if __name__ == "__main__":
+    main()

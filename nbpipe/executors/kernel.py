@@ -1,0 +1,247 @@
+"""One kernel: started in a private folder, watched, and ended with all that it started.
+
+Imports jupyter_client only when a kernel is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbpipe.core.model import Job
+from nbpipe.errors import NbpipeError, UsageError, did_you_mean
+from nbpipe.executors import processes
+
+if TYPE_CHECKING:
+    from nbpipe.executors.client import CellClient
+
+DEFAULT = "python3"
+"""The kernel of a job that names none."""
+
+START_TIMEOUT = 60.0
+"""Seconds until a kernel that does not answer counts as dead."""
+
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that a kernel has for its exit handlers and unflushed files."""
+
+CRASH_REPORTS = (
+    "__import__('faulthandler').enable("
+    "__import__('sys').stderr._original_stdstream_copy, all_threads=False)"
+)
+"""Run in a Python kernel before the first cell: a crash in compiled code then leaves the Python
+frames in the log. Python's own switch for it writes to a descriptor that ipykernel has taken."""
+
+LONGEST_FOLDER = 80
+"""Characters: a socket's path may have 107, and the names of the sockets come after."""
+
+
+class KernelStartFailed(NbpipeError):
+    """The kernel ended before it answered, or never answered."""
+
+
+def kernel_names() -> list[str]:
+    """Names of the installed Jupyter kernels, sorted."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    return sorted(KernelSpecManager().find_kernel_specs())
+
+
+def check_kernel(name: str) -> None:
+    """See that a kernel is installed.
+
+    Raises:
+        UsageError: it is not; the hint names the nearest.
+    """
+    names = kernel_names()
+    if name not in names:
+        hint = did_you_mean(name, names) or "install one: python -m pip install ipykernel"
+        raise UsageError(f"there is no Jupyter kernel '{name}'", hint)
+
+
+def kernel_python(name: str) -> str:
+    """The program that a kernel runs; ours when it cannot be told."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        program = KernelSpecManager().get_kernel_spec(name).argv[0]
+    except (NoSuchKernel, IndexError):
+        return sys.executable
+    return program if os.path.isabs(program) else sys.executable
+
+
+def shared_context() -> Any:
+    """A zmq context for many kernels.
+
+    Without a limit on what waits to be read: at the usual limit of 1,000 messages a kernel that
+    prints faster than we read would drop outputs and tell nobody.
+    """
+    import zmq
+    import zmq.asyncio
+
+    context = zmq.asyncio.Context()
+    context.setsockopt(zmq.RCVHWM, 0)
+    return context
+
+
+class Kernel:
+    """A running kernel of one job.
+
+    Args:
+        job: for which it runs; tells kernel, folder and environment.
+        context: from :func:`shared_context`.
+        transport: ``ipc``, or ``tcp`` on this host.
+    """
+
+    def __init__(self, job: Job, context: Any, transport: str = "ipc") -> None:
+        self.job = job
+        self.name = job.kernel or DEFAULT
+        self.client: CellClient | None = None
+        self.info: dict[str, Any] = {}
+        self.exit_code: int | None = None
+        self.log = Path(job.folder) / f"{job.stem}.log"
+        self._context = context
+        self._folder = _private_folder()
+        try:
+            self._manager = self._new_manager(transport)
+        except Exception as error:  # whatever a broken kernel.json leads to
+            shutil.rmtree(self._folder, ignore_errors=True)
+            text = f"the specification of kernel '{self.name}' cannot be used: {error}"
+            raise KernelStartFailed(text) from error
+        self._channels: Any = None
+        self._dead: asyncio.Future[Any] | None = None
+        self._known: list[Any] = []
+
+    def _new_manager(self, transport: str) -> Any:
+        """The one place that decides how a kernel is launched."""
+        from jupyter_client.manager import AsyncKernelManager
+
+        manager = AsyncKernelManager(
+            kernel_name=self.name,
+            context=self._context,
+            connection_file=str(self._folder / "kernel.json"),
+        )
+        # Kernels of other languages need not know the transport.
+        is_python = (manager.kernel_spec.language or "").lower() == "python"
+        usable = is_python and os.name == "posix" and len(str(self._folder)) <= LONGEST_FOLDER
+        manager.transport = transport if usable else "tcp"
+        return manager
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, which is that of its session too; None: not known (yet)."""
+        return getattr(self._manager.provisioner, "pid", None)
+
+    async def start(self, notebook: Any) -> CellClient:
+        """Launch it and wait until it answers.
+
+        Raises:
+            KernelStartFailed: it does not.
+        """
+        from nbpipe.executors.client import CellClient, KernelDied
+
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._launch()
+                self._dead = asyncio.ensure_future(self._watch())
+                self._channels = self._manager.client(context=self._context)
+                self._channels.start_channels(stdin=False, hb=False)
+                self.client = CellClient(notebook, self._manager, self._channels, self._dead)
+                self.info = await self.client.kernel_info()
+                if self._is_ipykernel:
+                    self._channels.execute(CRASH_REPORTS, silent=True, store_history=False)
+        except KernelDied:
+            how = processes.describe_exit(self.exit_code or 0)
+            text = f"kernel '{self.name}' died before it answered ({how})"
+            raise KernelStartFailed(text) from None
+        except TimeoutError:
+            text = f"kernel '{self.name}' did not answer within {START_TIMEOUT:.0f} s"
+            raise KernelStartFailed(text) from None
+        except (OSError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            text = f"kernel '{self.name}' could not be launched: {reason}"
+            raise KernelStartFailed(text) from error
+        return self.client
+
+    @property
+    def _is_ipykernel(self) -> bool:
+        return any("ipykernel" in word for word in self._manager.kernel_spec.argv)
+
+    async def _launch(self) -> None:
+        environ = os.environ | self.job.environ | {"NBPIPE_TASK": self.job.task}
+        options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
+        with self.log.open("ab") as log:
+            await self._manager.start_kernel(
+                cwd=self.job.root, env=environ, extra_arguments=options, stdout=log, stderr=log
+            )
+
+    async def _watch(self) -> None:
+        """Ends when the kernel's process has, and notes how."""
+        provisioner = self._manager.provisioner
+        if self.pid is not None:
+            await processes.ended(self.pid)
+        while (code := await provisioner.poll()) is None:
+            await asyncio.sleep(0.05)
+        self.exit_code = code
+
+    async def interrupt(self) -> None:
+        """SIGINT to the kernel alone, so that its traceback shows where it is."""
+        with contextlib.suppress(Exception):
+            if self.pid is not None and self._manager.kernel_spec.interrupt_mode == "signal":
+                os.kill(self.pid, signal.SIGINT)
+            else:
+                await self._manager.interrupt_kernel()
+
+    async def shutdown(self) -> None:
+        """Ask it to end, and give it time for its exit handlers and unflushed files."""
+        if self._dead is not None and not self._dead.done():
+            self._known = self._tree()
+            self._channels.shutdown()
+            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
+
+    def _tree(self) -> list[Any]:
+        return [] if self.pid is None else processes.tree(self.pid)
+
+    async def end(self) -> None:
+        """End it with everything that it started, at once, and remove its files.
+
+        Takes a few seconds at most. Must not be cancelled: see :func:`processes.to_the_end`.
+        """
+        try:
+            if self.pid is not None:
+                await processes.end_tree(self.pid, self._known)
+            if self._dead is not None:
+                await asyncio.wait({self._dead}, timeout=1.0)
+            if self.client is not None:
+                await self.client.drain()
+        finally:
+            await self._free()
+
+    async def _free(self) -> None:
+        if self._dead is not None:
+            self._dead.cancel()
+        if self._channels is not None:
+            self._channels.stop_channels()
+        with contextlib.suppress(Exception):
+            if self._manager.has_kernel:
+                await self._manager.provisioner.wait()
+            await self._manager.cleanup_resources()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+
+def _private_folder() -> Path:
+    """A folder for the connection file and the sockets that only this user can open."""
+    folder = tempfile.mkdtemp(prefix="nbpipe-")
+    if len(folder) > LONGEST_FOLDER and os.path.isdir("/tmp"):
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="nbpipe-", dir="/tmp")
+    return Path(folder)

@@ -1,0 +1,275 @@
+"""Runs a job's notebook in a fresh kernel, through nbclient.
+
+What each part does: ``kernel`` starts and ends the process, ``client`` runs cells and collects
+outputs, ``failures`` and ``hints`` explain an error, ``document`` saves, ``convert`` converts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbpipe.core.events import CellFinished, CellStarted
+from nbpipe.core.model import Failure, Job, Outcome
+from nbpipe.errors import StoreError, UsageError
+from nbpipe.executors import document, failures, processes
+from nbpipe.executors.base import Emit
+from nbpipe.executors.convert import convert
+from nbpipe.executors.hints import Scene
+from nbpipe.executors.kernel import (
+    DEFAULT,
+    Kernel,
+    KernelStartFailed,
+    check_kernel,
+    kernel_names,
+    kernel_python,
+    shared_context,
+)
+from nbpipe.executors.output import last_words
+
+if TYPE_CHECKING:
+    from nbpipe.executors.client import CellClient
+
+__all__ = ["NotebookExecutor", "check_kernel", "kernel_names"]
+
+SAVE_EVERY = 1.0
+"""Seconds between two saves of a notebook that runs."""
+
+SAVE_SHARE = 10
+"""A save that took long is followed by a pause this many times as long."""
+
+INTERRUPT_GRACE = 1.0
+"""Seconds that a cell has after its timeout to show where it was."""
+
+
+class NotebookExecutor:
+    """Runs notebook jobs, each in a kernel of its own.
+
+    Jupyter's libraries are imported when the first job runs. Many jobs may run at once in one
+    event loop. A disk that is full raises :class:`~nbpipe.errors.StoreError`: it is no failure of
+    the task.
+    """
+
+    def __init__(self) -> None:
+        self._context: Any = None
+
+    async def run(self, job: Job, emit: Emit) -> Outcome:
+        """Execute the cells in their order and stop at the first error."""
+        if self._context is None:
+            self._context = shared_context()
+        return await _Run(job, emit, self._context).outcome()
+
+    async def close(self) -> None:
+        """End the zmq context."""
+        context, self._context = self._context, None
+        if context is not None:
+            context.destroy(linger=0)
+
+
+class _Run:
+    """One job on its way."""
+
+    def __init__(self, job: Job, emit: Emit, context: Any) -> None:
+        import nbformat
+
+        if job.notebook is None:
+            raise UsageError(f"task '{job.task}': a notebook job needs a notebook")
+        self.job = job
+        self.emit = emit
+        self.context = context
+        self.kernel: Kernel | None = None
+        self.client: CellClient | None = None
+        self.versions: dict[str, str] = {}
+        self.log = Path(job.folder) / f"{job.stem}.log"
+        self.path = Path(job.folder) / f"{job.stem}.ipynb"
+        self.notebook = nbformat.from_dict(msgspec.json.decode(msgspec.json.encode(job.notebook)))
+        cells = self.notebook.cells
+        self.code = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.source.strip()]
+        self.begun = time.time()
+        self.notebook.metadata["nbpipe"] = {
+            "task": job.task,
+            "source": job.source,
+            "started": datetime.fromtimestamp(self.begun, UTC).isoformat(timespec="seconds"),
+        }
+
+    async def outcome(self) -> Outcome:
+        """Run, and leave nothing running, whatever happens."""
+        failure: Failure | None
+        self._save()
+        try:
+            async with asyncio.timeout(self.job.timeout) as limit:
+                failure = await self._execute()
+                if self.kernel is not None:
+                    await self.kernel.shutdown()
+                await processes.to_the_end(self._end())
+                failure = failure or await self._convert()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            failure = await processes.to_the_end(self._timed_out())
+        finally:
+            await processes.to_the_end(self._end())
+        return self._outcome(failure)
+
+    async def _end(self) -> None:
+        """End the kernel, if there is one, and save what it has sent to the last."""
+        if self.kernel is not None:
+            try:
+                await self.kernel.end()
+            finally:
+                self.kernel = None
+                self._save()
+
+    async def _execute(self) -> Failure | None:
+        try:
+            client = await self._start()
+        except UsageError as error:
+            return Failure(error="NoSuchKernel", message=error.message, hint=error.hint)
+        except KernelStartFailed as error:
+            words = failures.cut_middle(last_words(self.log).splitlines()[-40:])
+            return Failure(error="KernelStartFailed", message=error.message, traceback=words)
+        saver = asyncio.ensure_future(self._save_now_and_then())
+        try:
+            return await self._cells(client)
+        finally:
+            saver.cancel()
+
+    async def _start(self) -> CellClient:
+        """A running kernel; the second try uses another transport."""
+        check_kernel(self.job.kernel or DEFAULT)
+        for transport in ("ipc", "tcp"):
+            self.kernel = Kernel(self.job, self.context, transport)
+            try:
+                self.client = await self.kernel.start(self.notebook)
+                break
+            except KernelStartFailed:
+                await processes.to_the_end(self._end())
+                if transport == "tcp":
+                    raise
+        assert self.client is not None
+        assert self.kernel is not None
+        self._describe(self.kernel)
+        return self.client
+
+    def _describe(self, kernel: Kernel) -> None:
+        self.notebook.metadata["language_info"] = kernel.info.get("language_info", {})
+        name, version = (
+            kernel.info.get(k, "") for k in ("implementation", "implementation_version")
+        )
+        self.versions = {"kernel": kernel.name, "implementation": f"{name} {version}".strip()}
+
+    # -- cells ---------------------------------------------------------------------------
+
+    async def _cells(self, client: CellClient) -> Failure | None:
+        total = len(self.code)
+        for number, index in enumerate(self.code, 1):
+            begun = time.monotonic()
+            line = self.job.lines[index] if index < len(self.job.lines) else 0
+            self.emit(CellStarted(task=self.job.task, index=number, total=total, line=line))
+            failure = await self._cell(client, index)
+            seconds = time.monotonic() - begun
+            self.emit(CellFinished(task=self.job.task, index=number, total=total, seconds=seconds))
+            if failure is not None:
+                return failure
+        return None
+
+    async def _cell(self, client: CellClient, index: int) -> Failure | None:
+        from nbpipe.executors.client import KernelDied, OutputsMissing
+
+        try:
+            reply = await client.run_cell(index)
+        except KernelDied:
+            return self._died(index)
+        except OutputsMissing:
+            message = "the kernel did not say that the cell's outputs were complete"
+            return self._failure(index, "OutputsMissing", message)
+        if any(p.get("source") == "ask_exit" for p in reply.get("payload") or ()):
+            message = "exit() or quit() was called: the cells below did not run"
+            return self._failure(index, "SystemExit", message)
+        tags = self.notebook.cells[index].metadata.get("tags", ())
+        if reply["status"] == "ok" or "raises-exception" in tags:
+            return None
+        trace = "\n".join(reply.get("traceback", ()))
+        error, message = reply.get("ename", "Aborted"), reply.get("evalue", "")
+        if error == "SystemExit":
+            message = f"sys.exit({message}) was called"
+        return self._failure(index, error, message, trace)
+
+    def _failure(self, index: int, error: str, message: str, trace: str = "") -> Failure:
+        counts = {
+            cell.execution_count: n
+            for n, cell in enumerate(self.notebook.cells)
+            if cell.cell_type == "code" and cell.get("execution_count")
+        }
+        scene = Scene(
+            root=self.job.root,
+            python=kernel_python(self.job.kernel or DEFAULT),
+            upstream=None if self.job.upstream is None else tuple(self.job.upstream),
+        )
+        script = failures.script_of(self.job, counts)
+        return failures.cell_failure(script, index, error, message, trace, scene)
+
+    def _died(self, index: int) -> Failure:
+        assert self.kernel is not None
+        code = self.kernel.exit_code or 0
+        how = processes.describe_exit(code) + (", by os._exit?" if code >= 0 else "")
+        message = f"the kernel died in cell {index + 1} ({how})"
+        return self._failure(index, "KernelDied", message, last_words(self.log))
+
+    async def _timed_out(self) -> Failure:
+        """Show where the cell is, if it can be interrupted; the kernel is killed in any case."""
+        message = f"the task took longer than its timeout of {self.job.timeout:g} s"
+        client, index = self.client, self.client and self.client.current
+        if self.kernel is None or client is None or index is None:
+            return Failure(error="Timeout", message=message, file=self.job.source)
+        await self.kernel.interrupt()
+        await client.until_idle(INTERRUPT_GRACE)
+        client.settle()
+        outputs = self.notebook.cells[index].outputs
+        traces = [o.traceback for o in outputs if o.output_type == "error"]
+        trace = "\n".join(traces[-1]) if traces else ""
+        return self._failure(index, "Timeout", f"{message}, in cell {index + 1}", trace)
+
+    # -- the notebook on the disk --------------------------------------------------------
+
+    async def _save_now_and_then(self) -> None:
+        """So that somebody can look at it while it runs."""
+        pause = SAVE_EVERY
+        while True:
+            await asyncio.sleep(pause)
+            if self.client is not None and self.client.dirty:
+                begun = time.monotonic()
+                with contextlib.suppress(StoreError):  # the last save tells
+                    self._save()
+                pause = max(SAVE_EVERY, SAVE_SHARE * (time.monotonic() - begun))
+
+    def _save(self) -> None:
+        if self.client is not None:
+            self.client.settle()
+            self.client.set_widgets_metadata()
+        self.notebook.metadata["nbpipe"]["seconds"] = round(time.time() - self.begun, 3)
+        document.write(self.path, document.as_json(self.notebook))
+
+    async def _convert(self) -> Failure | None:
+        target = self._target()
+        return None if target == self.path else await convert(self.path, target, self.job.task)
+
+    def _target(self) -> Path:
+        return self.path.with_name(
+            self.job.stem + PurePosixPath(self.job.result or "x.ipynb").suffix
+        )
+
+    def _outcome(self, failure: Failure | None) -> Outcome:
+        if failure is None:
+            return Outcome(notebook=str(self._target()), versions=self.versions)
+        with contextlib.suppress(ValueError):  # another drive has no relative path
+            relative = Path(os.path.relpath(self.path, self.job.root)).as_posix()
+            failure = msgspec.structs.replace(failure, notebook=relative)
+        return Outcome(failure=failure, versions=self.versions)
