@@ -1,0 +1,1 @@
+"""Carrying out a plan: the runner, its event log and its lock."""

@@ -1,0 +1,62 @@
+"""Notebook pipelines that feel like a single notebook.
+
+The public API is loaded when it is first touched: ``import nbpipe`` itself loads no library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbpipe.core.graph import Graph as Graph
+    from nbpipe.core.model import Spec as Spec
+    from nbpipe.core.model import Task as Task
+    from nbpipe.core.plan import Plan as Plan
+    from nbpipe.errors import BuildError as BuildError
+    from nbpipe.errors import LockedError as LockedError
+    from nbpipe.errors import NbpipeError as NbpipeError
+    from nbpipe.errors import SpecError as SpecError
+    from nbpipe.errors import StoreError as StoreError
+    from nbpipe.errors import UsageError as UsageError
+    from nbpipe.executors.inline import InlineExecutor as InlineExecutor
+    from nbpipe.pipeline import Pipeline as Pipeline
+    from nbpipe.run.report import BuildReport as BuildReport
+    from nbpipe.views.status import Status as Status
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "BuildError": "nbpipe.errors",
+    "BuildReport": "nbpipe.run.report",
+    "Graph": "nbpipe.core.graph",
+    "InlineExecutor": "nbpipe.executors.inline",
+    "LockedError": "nbpipe.errors",
+    "NbpipeError": "nbpipe.errors",
+    "Pipeline": "nbpipe.pipeline",
+    "Plan": "nbpipe.core.plan",
+    "Spec": "nbpipe.core.model",
+    "SpecError": "nbpipe.errors",
+    "Status": "nbpipe.views.status",
+    "StoreError": "nbpipe.errors",
+    "Task": "nbpipe.core.model",
+    "UsageError": "nbpipe.errors",
+}
+
+__all__ = ["__version__", *sorted(_EXPORTS)]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module where it lives."""
+    try:
+        module = _EXPORTS[name]
+    except KeyError:
+        raise AttributeError(f"module 'nbpipe' has no attribute '{name}'") from None
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *_EXPORTS})

@@ -1,0 +1,96 @@
+"""The group of commands, loaded one by one; errors and their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
+import click
+
+import nbpipe
+from nbpipe.errors import NbpipeError, did_you_mean
+
+COMMANDS = {
+    "build": ("nbpipe.cli.build", "Run what is stale, in parallel."),
+    "task": ("nbpipe.cli.build", "Run one task."),
+    "plan": ("nbpipe.cli.build", "Tell what a build would run, and why."),
+    "status": ("nbpipe.cli.inspect", "Show the state of every task."),
+    "why": ("nbpipe.cli.inspect", "Explain why a task would run, or would not."),
+    "log": ("nbpipe.cli.inspect", "Show the runs, one run, or the runs of a task."),
+    "plot": ("nbpipe.cli.inspect", "Draw the pipeline."),
+    "schema": ("nbpipe.cli.inspect", "Print the JSON schema of pipeline.yaml, for editors."),
+    "scaffold": ("nbpipe.cli.project", "Create the missing sources, or a new project."),
+    "demo": ("nbpipe.cli.project", "Write the iris project into a new folder and build it."),
+    "clean": ("nbpipe.cli.project", "Remove what nbpipe left behind, or also the products."),
+    "doctor": ("nbpipe.cli.doctor", "Check the installation and the project."),
+}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class LazyGroup(click.Group):
+    """Imports the module of a command when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command called ``name``; None when there is none."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[name][0]), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name when there is no such command."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"no command '{name}'; {did_you_mean(name, COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(nbpipe.__version__, prog_name="nbpipe")
+def cli() -> None:
+    """Notebook pipelines that feel like a single notebook."""
+
+
+def entry_point(command: F) -> F:
+    """The option that every command on a pipeline has."""
+    return click.option(
+        "-e",
+        "--entry-point",
+        metavar="PATH",
+        help="A spec file, or a folder to start looking from. Default: the current folder.",
+    )(command)
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (``design`` of the codes: see the docs)."""
+    try:
+        result = cli.main(args, standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except NbpipeError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,216 @@
+"""``build``, ``task`` and ``plan``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from nbpipe.cli.app import entry_point
+from nbpipe.cli.output import echo_json, print_plan, print_report, print_up_to_date
+
+if TYPE_CHECKING:
+    from nbpipe.pipeline import Listener, Pipeline
+    from nbpipe.run.report import BuildReport
+
+JOBS = click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="Tasks at once. Default: the cores."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+FORCE = click.option("-f", "--force", is_flag=True, help="Run also what is fresh.")
+WAIT = click.option("--wait", is_flag=True, help="Wait while another build holds the pipeline.")
+TRACEBACK = click.option("--traceback", is_flag=True, help="Show whole tracebacks of failed tasks.")
+PARTIAL = click.option(
+    "-p",
+    "--partially",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Tasks by wildcard, with their upstreams.",
+)
+SKIP_UPSTREAM = click.option(
+    "--skip-upstream", is_flag=True, help="Take the upstreams as they are."
+)
+UPSTREAM_OF = click.option(
+    "--upstream-of", metavar="TASK", help="All that TASK needs, without TASK."
+)
+
+
+@click.command()
+@click.argument("tasks", nargs=-1)
+@FORCE
+@PARTIAL
+@SKIP_UPSTREAM
+@UPSTREAM_OF
+@JOBS
+@click.option(
+    "-k",
+    "--keep-going",
+    is_flag=True,
+    help="After a failure, still run what does not depend on it.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would run, and run nothing.")
+@WAIT
+@TRACEBACK
+@JSON
+@entry_point
+def build(
+    tasks: tuple[str, ...],
+    force: bool,
+    globs: tuple[str, ...],
+    skip_upstream: bool,
+    upstream_of: str | None,
+    jobs: int | None,
+    keep_going: bool,
+    dry_run: bool,
+    wait: bool,
+    traceback: bool,
+    as_json: bool,
+    entry_point: str | None,
+) -> int:
+    """Run what is stale, in parallel; without TASKS the whole pipeline.
+
+    A task is stale when its code, the project's modules that it imports, its params, its
+    declared products, or the bytes of the products that it reads have changed, or when one of
+    its own products is missing or was changed.
+    """
+    pipeline = _load(entry_point)
+    names = (*tasks, *globs)
+    if dry_run:
+        return _show_plan(pipeline, names, force, not skip_upstream, upstream_of, as_json)
+    with _progress(as_json) as listener:
+        report = pipeline.build(
+            *names,
+            force=force,
+            upstream=not skip_upstream,
+            upstream_of=upstream_of,
+            jobs=jobs,
+            keep_going=keep_going,
+            wait=None if wait else 0.0,
+            on_event=listener,
+        )
+    return _finish(report, as_json, traceback)
+
+
+def build_and_show(pipeline: Pipeline) -> int:
+    """Build a whole pipeline with progress and summary; returns the exit code."""
+    with _progress(False) as listener:
+        report = pipeline.build(on_event=listener)
+    return _finish(report, False, False)
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--force", is_flag=True, help="Run it even if it is fresh.")
+@click.option(
+    "--only", is_flag=True, help="Do not look at its upstreams: take their products as they are."
+)
+@click.option(
+    "-s", "--source", "show_source", is_flag=True, help="Print its source, and run nothing."
+)
+@WAIT
+@TRACEBACK
+@JSON
+@entry_point
+def task(
+    name: str,
+    force: bool,
+    only: bool,
+    show_source: bool,
+    wait: bool,
+    traceback: bool,
+    as_json: bool,
+    entry_point: str | None,
+) -> int:
+    """Run the task NAME, after what it needs; only NAME itself with --only."""
+    pipeline = _load(entry_point)
+    pipeline.graph.task(name)
+    if show_source:
+        click.echo(pipeline.source(name), nl=False)
+        return 0
+    timeout = None if wait else 0.0
+    with _progress(as_json) as listener:
+        if force and not only:
+            needed = pipeline.build(upstream_of=name, wait=timeout, on_event=listener)
+            if not needed.ok:
+                return _finish(needed, as_json, traceback)
+        report = pipeline.build(
+            name, force=force, upstream=not (only or force), wait=timeout, on_event=listener
+        )
+    return _finish(report, as_json, traceback)
+
+
+@click.command()
+@click.argument("tasks", nargs=-1)
+@FORCE
+@PARTIAL
+@SKIP_UPSTREAM
+@UPSTREAM_OF
+@JSON
+@entry_point
+def plan(
+    tasks: tuple[str, ...],
+    force: bool,
+    globs: tuple[str, ...],
+    skip_upstream: bool,
+    upstream_of: str | None,
+    as_json: bool,
+    entry_point: str | None,
+) -> int:
+    """Tell what a build would run, and why, with the time that it took before."""
+    names = (*tasks, *globs)
+    return _show_plan(_load(entry_point), names, force, not skip_upstream, upstream_of, as_json)
+
+
+def _load(entry_point: str | None) -> Pipeline:
+    from nbpipe.pipeline import Pipeline
+
+    return Pipeline.load(entry_point)
+
+
+def _show_plan(
+    pipeline: Pipeline,
+    names: tuple[str, ...],
+    force: bool,
+    upstream: bool,
+    upstream_of: str | None,
+    as_json: bool,
+) -> int:
+    found = pipeline.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
+    if as_json:
+        echo_json(found)
+    else:
+        print_plan(found)
+    return 0
+
+
+@contextlib.contextmanager
+def _progress(as_json: bool) -> Iterator[Listener]:
+    """Bars on a terminal, lines elsewhere, JSON lines on request."""
+    if as_json:
+        from nbpipe.views.progress import JsonLines
+
+        yield JsonLines(sys.stdout)
+    elif sys.stdout.isatty():
+        from nbpipe.cli.output import console
+        from nbpipe.views.progress import LiveProgress
+
+        with LiveProgress(console()) as live:
+            yield live
+    else:
+        from nbpipe.views.progress import PlainLines
+
+        yield PlainLines(click.echo)
+
+
+def _finish(report: BuildReport, as_json: bool, traceback: bool) -> int:
+    if as_json:
+        echo_json({"event": "report", **report.to_dict()})
+    elif report.run:
+        print_report(report, traceback=traceback)
+    else:
+        print_up_to_date(report)
+    return report.exit_code

@@ -1,0 +1,229 @@
+"""Printing: rich where there is something to print, imported only then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from nbpipe.views.words import duration, plural
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from nbpipe.core.plan import Plan
+    from nbpipe.core.progress import Progress
+    from nbpipe.pipeline import Why
+    from nbpipe.run.history import TaskRun
+    from nbpipe.run.report import BuildReport
+    from nbpipe.views.status import Status
+
+COLOURS = {
+    "✓": "green",
+    "●": "yellow",
+    "▶": "cyan",
+    "✗": "bold red",
+    "⊘": "magenta",
+    "○": "blue",
+}
+
+
+def console() -> Console:
+    """Standard output; 80 columns where the width is not known."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def echo_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    data = msgspec.json.encode(value)
+    click.echo((msgspec.json.format(data, indent=2) if sys.stdout.isatty() else data).decode())
+
+
+def print_status(status: Status) -> None:
+    """The table of states; fits the terminal, or 80 columns."""
+    from nbpipe.views.status import STATUS_HEAD, status_cells
+
+    _print_table(STATUS_HEAD, [status_cells(row, status.now) for row in status.rows])
+    click.echo(status.summary)
+
+
+def print_plan(plan: Plan) -> None:
+    """What would run, in which order, and why."""
+    from nbpipe.views.status import one_line
+
+    rows = []
+    for name, decision in plan.decisions.items():
+        took = duration(plan.expected[name]) if name in plan.expected else ""
+        said = {"run": "▶ run", "skip": "✓ skip", "maybe": "● maybe"}[decision.action]
+        rows.append((name, said, one_line(decision), took))
+    _print_table(("task", "action", "reason", "usually"), rows)
+    run, maybe, skip = (len(plan.named(action)) for action in ("run", "maybe", "skip"))
+    click.echo(f"{plural(run, 'task')} to run, {maybe} maybe, {skip} to skip{_expected(plan)}")
+
+
+def _expected(plan: Plan) -> str:
+    chosen = plan.named("run") + plan.named("maybe")
+    known = [plan.expected[name] for name in chosen if name in plan.expected]
+    if not chosen or len(known) < len(chosen):
+        return ""
+    return f"; {duration(sum(known))} of work at the most, by earlier runs"
+
+
+def print_report(report: BuildReport, *, traceback: bool = False) -> None:
+    """Failures first, then the summary table and its one line."""
+    from nbpipe.views.progress import failure_lines, text_of
+    from nbpipe.views.status import REPORT_HEAD, report_cells, report_line
+
+    out = console()
+    for name, task in report.tasks.items():
+        if task.failure is not None and task.result != "ran":
+            out.print()
+            out.print(
+                text_of(failure_lines(name, task.failure, traceback=traceback)), soft_wrap=True
+            )
+    _print_table(REPORT_HEAD, report_cells(report.progress), right=(2, 3))
+    click.echo(report_line(report.progress))
+
+
+def print_up_to_date(report: BuildReport) -> None:
+    """A build that found nothing to do: one line, without rich."""
+    count = len(report.tasks)
+    noted = [
+        f"{n}: {t.reasons[0]}" for n, t in report.tasks.items() if t.reasons != ("up to date",)
+    ]
+    for line in noted:
+        click.echo(line)
+    click.echo(f"✓ nothing to do: {plural(count, 'task')} up to date, 0 executed, {count} skipped")
+
+
+def print_why(why: Why) -> None:
+    """The decision, its reasons with the old and the new value, and the diff."""
+    from rich.syntax import Syntax
+
+    decision = why.decision
+    verb = {"run": "would run", "skip": "is up to date", "maybe": "may run"}[decision.action]
+    click.echo(f"{decision.task} {verb}")
+    for reason in (*decision.reasons, *decision.notes):
+        click.echo(f"  - {reason.text}")
+        if reason.old is not None or reason.new is not None:
+            click.echo(f"      was: {reason.old}\n      now: {reason.new}")
+    if why.diff:
+        click.echo()
+        if sys.stdout.isatty():
+            console().print(Syntax(why.diff, "diff", background_color="default"))
+        else:
+            click.echo(why.diff, nl=False)
+
+
+def _print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> None:
+    """A table no wider than the terminal; the column that explains gives way first."""
+    from rich import box
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for i, (name, width) in enumerate(zip(head, _widths(head, rows, out.width), strict=True)):
+        table.add_column(
+            name, justify="right" if i in right else "left", overflow="fold", width=width
+        )
+    for row in rows:
+        table.add_row(*(_styled(cell) for cell in row))
+    out.print(table)
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> list[int]:
+    """Columns as wide as they need; where that is too wide, long ones shrink, reasons first."""
+    from rich.cells import cell_len
+
+    need = [
+        max((cell_len(line) for row in (head, *rows) for line in row[i].splitlines()), default=1)
+        for i in range(len(head))
+    ]
+    spare = total - sum(need) - 2 * (len(head) - 1)
+    for names, least in ((_EXPLAINING, 16), (("product",), 24), (("task",), 16), (head, 8)):
+        for i, name in enumerate(head):
+            if spare < 0 and name in names and need[i] > least:
+                cut = min(-spare, need[i] - least)
+                need[i] -= cut
+                spare += cut
+    return need
+
+
+_EXPLAINING = ("reason", "what happened", "why", "tasks")
+
+
+def _styled(cell: str) -> Text:
+    from rich.text import Text
+
+    from nbpipe.views.status import printable
+
+    clean = "\n".join(printable(line) for line in cell.splitlines())
+    return Text(clean, style=COLOURS.get(clean[:1], ""))
+
+
+def print_log(entries: Sequence[Progress] | Sequence[TaskRun], *, as_json: bool) -> None:
+    """Runs, or the runs of a task, oldest first."""
+    from nbpipe.run.history import TaskRun
+
+    if as_json:
+        echo_json([e if isinstance(e, TaskRun) else _run_dict(e) for e in entries])
+    elif not entries:
+        click.echo("no runs yet")
+    elif isinstance(entries[0], TaskRun):
+        runs = [e for e in entries if isinstance(e, TaskRun)]
+        _print_table(("run", "result", "seconds", "why"), [_task_run_cells(e) for e in runs], (2,))
+    else:
+        past = [e for e in entries if not isinstance(e, TaskRun)]
+        _print_table(("run", "state", "seconds", "tasks"), [_run_cells(e) for e in past], (2,))
+
+
+def print_run(progress: Progress, *, as_json: bool) -> None:
+    """One run: its failures and its summary."""
+    from nbpipe.run.report import BuildReport
+
+    if as_json:
+        echo_json(_run_dict(progress))
+        return
+    report = BuildReport(
+        run=progress.run, state=progress.state, seconds=progress.seconds, tasks=progress.tasks
+    )
+    click.echo(f"run {progress.run}: {progress.state}")
+    print_report(report, traceback=True)
+    for warning in progress.warnings:
+        click.echo(f"warning: {warning}")
+
+
+def _run_dict(progress: Progress) -> dict[str, Any]:
+    return {
+        "run": progress.run,
+        "state": progress.state,
+        "started": progress.started,
+        "seconds": progress.seconds,
+        "tasks": progress.tasks,
+        "warnings": progress.warnings,
+    }
+
+
+def _run_cells(progress: Progress) -> tuple[str, ...]:
+    from nbpipe.views.status import report_line
+
+    glyph = {"done": "✓", "failed": "✗", "running": "▶", "interrupted": "⊘"}[progress.state]
+    tasks = report_line(progress).rpartition(" in ")[0]
+    seconds = f"{progress.seconds:.2f}" if progress.seconds else ""
+    return (progress.run, f"{glyph} {progress.state}", seconds, tasks)
+
+
+def _task_run_cells(entry: TaskRun) -> tuple[str, ...]:
+    task = entry.task
+    glyph = {"ran": "✓", "failed": "✗"}.get(task.result, "⊘")
+    said = f"{task.failure.error}: {task.failure.message}" if task.failure else ""
+    why = said or "; ".join(task.reasons)
+    return (entry.run, f"{glyph} {task.result}", f"{task.seconds:.2f}", why.split("\n")[0])

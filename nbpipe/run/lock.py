@@ -1,0 +1,105 @@
+"""One build at a time: an operating system's file lock, so a dead holder never blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from nbpipe.errors import LockedError, StoreError
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the pipeline.
+
+    Attributes:
+        pid: process id on ``host``.
+        host: name of the machine.
+        started: seconds since the epoch, UTC.
+        run: id of the run.
+    """
+
+    pid: int
+    host: str
+    started: float
+    run: str
+
+
+@contextlib.contextmanager
+def build_lock(home: Path, run: str, *, wait: float | None = 0.0) -> Iterator[Holder]:
+    """Hold the pipeline while a build runs.
+
+    Args:
+        home: the ``.nbpipe`` folder, which exists.
+        run: id of the run that takes it.
+        wait: seconds to wait for another build; None: without limit.
+
+    Raises:
+        LockedError: another build holds it; the message names pid, host and start.
+        StoreError: the lock file cannot be written.
+    """
+    import filelock
+
+    lock = filelock.FileLock(home / "lock", thread_local=False)
+    note = home / "holder.json"
+    try:
+        lock.acquire(timeout=-1 if wait is None else wait, poll_interval=0.1)
+    except filelock.Timeout:
+        raise LockedError(_who(note), "wait for it (--wait), or stop it") from None
+    except OSError as error:
+        raise StoreError(
+            f"{home / 'lock'}: cannot be written: {error.strerror or error}"
+        ) from error
+    try:
+        holder = Holder(os.getpid(), socket.gethostname(), time.time(), run)
+        _write_note(note, holder)
+        yield holder
+    finally:
+        with contextlib.suppress(OSError):
+            note.unlink()
+        lock.release()
+
+
+def holder(home: Path) -> Holder | None:
+    """Who holds the pipeline now, told without touching the lock; None: nobody.
+
+    A note left behind by a killed build counts only while its process lives.
+    """
+    found = _read_note(home / "holder.json")
+    if found is None or found.host != socket.gethostname():
+        return found
+    import psutil
+
+    try:
+        born = psutil.Process(found.pid).create_time()
+    except psutil.Error:
+        return None
+    return found if born <= found.started + 1 else None
+
+
+def _write_note(note: Path, holder: Holder) -> None:
+    try:
+        note.write_bytes(msgspec.json.encode(holder))
+    except OSError as error:
+        raise StoreError(f"{note}: cannot be written: {error.strerror or error}") from error
+
+
+def _read_note(note: Path) -> Holder | None:
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _who(note: Path) -> str:
+    found = _read_note(note)
+    if found is None:
+        return "another build holds this pipeline"
+    start = dt.datetime.fromtimestamp(found.started, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"another build holds this pipeline: pid {found.pid} on {found.host}, since {start}"

@@ -1,0 +1,225 @@
+"""What a run needs before a task starts: folders, kernels, jobs, the first records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbpipe.core.graph import Graph
+from nbpipe.core.model import Failure, Job, Kind, Product, Record, Task
+from nbpipe.errors import Problem, SpecError, StoreError, UsageError
+from nbpipe.executors.base import Executor
+from nbpipe.store.facts import Gatherer, Taken
+from nbpipe.store.records import RecordStore, file_stem
+
+if TYPE_CHECKING:
+    from nbpipe.run.runner import Settings
+
+
+def check_folders(root: Path, tasks: Iterable[Task]) -> None:
+    """Make sure that every product of ``tasks`` can be written, before any task runs.
+
+    Raises:
+        StoreError: a folder cannot be written; names the first such task.
+    """
+    seen: set[Path] = set()
+    for task in tasks:
+        for path in task.products.values():
+            folder = _nearest(root / path)
+            if folder in seen:
+                continue
+            seen.add(folder)
+            if not (folder.is_dir() and os.access(folder, os.W_OK)):
+                raise StoreError(
+                    f"{folder}: cannot be written, and product {path} of task '{task.name}' "
+                    "goes there",
+                    "mend the folder's permissions, or change the product's path",
+                )
+
+
+def make_folders(root: Path, task: Task) -> None:
+    """Make the folders of a task's products: a script expects them.
+
+    Raises:
+        StoreError: one cannot be made.
+    """
+    for path in task.products.values():
+        folder = (root / path).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"{folder}: cannot be made: {reason}") from error
+
+
+def check_kernels(
+    gatherer: Gatherer, tasks: Iterable[Task], executor: Callable[[Kind], Executor]
+) -> None:
+    """Make sure that every kernel that may be needed is installed.
+
+    Raises:
+        SpecError: one is not, or a source cannot be read; all of them at once.
+    """
+    problems: list[Problem] = []
+    for task in tasks:
+        if task.kind != "notebook":
+            continue
+        check = getattr(executor(task.kind), "check_kernel", None)
+        if check is None:
+            continue
+        try:
+            check(gatherer.kernel(task))
+        except SpecError as error:
+            problems.extend(error.problems)
+        except UsageError as error:
+            at = task.at
+            place = (at.file, at.line, at.column) if at else (task.source, 0, 0)
+            message = f"task '{task.name}': {error.message}"
+            problems.append(Problem(*place, "", message, error.hint))
+    if problems:
+        raise SpecError(problems)
+
+
+def check_offers(offers: Mapping[str, str | None]) -> None:
+    """Make sure that there is something to consume.
+
+    Raises:
+        UsageError: an upstream was never built, or lacks a product.
+    """
+    missing = [name for name, digest in offers.items() if digest is None]
+    if missing:
+        verb = "has" if len(missing) == 1 else "have"
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise UsageError(
+            f"upstream {names} {verb} not been built",
+            f"nbpipe build {' '.join(shlex.quote(name) for name in missing)}",
+        )
+
+
+def make_job(
+    graph: Graph, gatherer: Gatherer, task: Task, taken: Taken, folder: Path, attempt: int
+) -> Job:
+    """All that an executor needs to run ``task`` once."""
+    upstream = upstream_value(graph, task)
+    notebook: dict[str, Any] | None = None
+    lines: tuple[int, ...] = ()
+    kernel = ""
+    if task.kind == "notebook":
+        notebook, lines, kernel = gatherer.notebook(task, taken, upstream)
+    return Job(
+        task=task.name,
+        kind=task.kind,
+        source=task.source,
+        root=str(gatherer.root),
+        folder=str(folder),
+        stem=file_stem(task.name),
+        product=task.product,
+        upstream=upstream,
+        params=task.params,
+        notebook=notebook,
+        lines=lines,
+        kernel=kernel,
+        result=task.notebook,
+        timeout=task.timeout,
+        attempt=attempt,
+        environ={"NBPIPE_RUN": folder.name, "NBPIPE_ROOT": str(gatherer.root)},
+    )
+
+
+def upstream_value(
+    graph: Graph, task: Task, place: Callable[[str], str] = str
+) -> dict[str, Any] | None:
+    """What a source is given as ``upstream``; a wildcard's tasks are grouped under it.
+
+    Args:
+        graph: the pipeline.
+        task: whose upstreams are meant.
+        place: turns a path relative to the root into the path that is wanted.
+    """
+    groups = graph.wildcards.get(task.name, {})
+    grouped = {name for names in groups.values() for name in names}
+    value: dict[str, Any] = {
+        name: _placed(graph.tasks[name].product, place)
+        for name in graph.upstream[task.name]
+        if name not in grouped
+    }
+    for pattern, names in groups.items():
+        value[pattern] = {name: _placed(graph.tasks[name].product, place) for name in names}
+    return value or None
+
+
+def started_record(task: str, old: Record | None, run: str, began: float) -> Record:
+    """The promise that is made durable before a task runs."""
+    return Record(
+        task=task,
+        state="started",
+        run=run,
+        started=began,
+        good=old.good if old else None,
+        durations=old.durations if old else (),
+    )
+
+
+def failed_record(
+    task: str, old: Record | None, run: str, began: float, failure: Failure
+) -> Record:
+    """What is remembered of a failure, beside the last good run."""
+    started = started_record(task, old, run, began)
+    place = f" (line {failure.line})" if failure.line else ""
+    error = f"{failure.error}: {failure.message}".splitlines()[0][:300] + place
+    return msgspec.structs.replace(started, state="failed", error=error)
+
+
+def save_adopted(store: RecordStore, tasks: Collection[str], records: Mapping[str, Record]) -> None:
+    """Write the records that renamed tasks took over, then forget those of no task."""
+    for name, record in records.items():
+        if not store.path(name).exists():
+            store.save(record)
+    for name in store.others(tasks):
+        store.remove(name)
+
+
+def write_run_note(folder: Path, run: str, settings: Settings) -> None:
+    """``run.json``: who runs this, for those who attach to it."""
+    note = {
+        "run": run,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "started": time.time(),
+        "python": sys.version.split()[0],
+        "jobs": settings.jobs,
+        "tasks": None if settings.tasks is None else sorted(settings.tasks),
+    }
+    try:
+        (folder / "run.json").write_bytes(msgspec.json.encode(note))
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def drop_if_empty(folder: Path) -> None:
+    """Remove a run's folder in which nothing was written (the lock was held by another)."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _nearest(path: Path) -> Path:
+    """The nearest parent of ``path`` that exists."""
+    for parent in path.parents:
+        if parent.exists():
+            return parent
+    return path.parent
+
+
+def _placed(product: Product, place: Callable[[str], str]) -> Product:
+    if isinstance(product, dict):
+        return {key: place(path) for key, path in product.items()}
+    return None if product is None else place(product)
