@@ -15,7 +15,7 @@ from nbpipe.core import events as ev
 from nbpipe.core.graph import Graph, build_graph, is_wildcard
 from nbpipe.core.model import Decision, Kind, Record, Spec
 from nbpipe.core.plan import Plan, make_plan
-from nbpipe.errors import UsageError, did_you_mean
+from nbpipe.errors import LockedError, UsageError, did_you_mean
 from nbpipe.run.report import BuildReport, nothing_to_do
 from nbpipe.store.facts import Gatherer
 from nbpipe.store.records import RecordStore
@@ -220,7 +220,7 @@ class Pipeline:
                 processes.
 
         Returns:
-            How each task ended. A failed task is no exception: see
+            How each task ended. A failed task is no exception; see
             :meth:`BuildReport.raise_for_failure`.
 
         Raises:
@@ -228,23 +228,43 @@ class Pipeline:
             LockedError: another build holds the pipeline.
             StoreError: a record or a product cannot be written.
         """
-        from nbpipe.run.local import run_to_end
-        from nbpipe.run.runner import Settings
+        from nbpipe.run.lock import wait_until_free
 
         if jobs is not None and jobs < 1:
             raise UsageError(f"jobs must be at least 1, not {jobs}")
         refuse_nested()
-        began = time.monotonic()
-        plan = self.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
-        if plan.idle:
-            return nothing_to_do(plan, time.monotonic() - began)
+        end = None if wait is None else time.monotonic() + wait
+        pipeline = self
+        while True:
+            plan_time = time.monotonic()
+            plan = pipeline.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
+            if plan.idle:
+                return nothing_to_do(plan, time.monotonic() - plan_time)
+            try:
+                return pipeline._build(plan, force, jobs, keep_going, on_event, executor)
+            except LockedError:
+                if not wait_until_free(self.store.home, end):
+                    raise
+            pipeline = pipeline.reload()
+
+    def _build(
+        self,
+        plan: Plan,
+        force: bool,
+        jobs: int | None,
+        keep_going: bool,
+        on_event: Listener | None,
+        executor: Executor | None,
+    ) -> BuildReport:
+        from nbpipe.run.local import run_to_end
+        from nbpipe.run.runner import Settings
+
         tasks = frozenset(plan.decisions)
         settings = Settings(
             tasks=tasks,
             force=tasks if force else frozenset(),
             jobs=jobs or os.cpu_count() or 1,
             keep_going=keep_going,
-            wait=wait,
         )
         return run_to_end(self._runner(settings, on_event, executor))
 
@@ -266,9 +286,14 @@ class Pipeline:
         Raises:
             UsageError: there is no such format.
         """
-        from nbpipe.views.diagram import render
+        from nbpipe.views.diagram import Row, render
 
-        return render(self.graph, self.status().states, suffix, title=self.name, theme=theme)
+        status = self.status()
+        rows = [
+            Row(task=row.task, state=row.state, reason=row.reason, product=", ".join(row.products))
+            for row in status.rows
+        ]
+        return render(self.graph, status.states, suffix, title=self.name, theme=theme, rows=rows)
 
     def history(self, last: int | None = None) -> list[Progress]:
         """The runs that are kept, oldest first; the ``last`` of them."""

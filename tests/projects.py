@@ -60,7 +60,9 @@ class Project:
     def write(self, path: str, text: str) -> None:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        made = target.with_name(f".{target.name}.new")
+        made.write_text(text, encoding="utf-8")
+        made.replace(target)
 
     def edit(self, path: str, old: str, new: str) -> None:
         text = (self.root / path).read_text(encoding="utf-8")

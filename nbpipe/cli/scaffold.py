@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
 import nbpipe
 from nbpipe.core.model import Task
-from nbpipe.errors import NbpipeError, StoreError, UsageError
+from nbpipe.core.syntax import parse_python
+from nbpipe.errors import NbpipeError, SpecError, StoreError, UsageError
+from nbpipe.store.functions import module_file
 from nbpipe.store.sources import function_template, template
 from nbpipe.store.specfile import read_spec
 
@@ -63,15 +66,17 @@ def new_sources(spec_file: Path) -> tuple[list[str], list[str]]:
     created: list[str] = []
     kept: list[str] = []
     for task in spec.tasks:
-        path = _source_path(task)
+        path = _source_path(spec_file.parent, task)
         target = spec_file.parent / path
-        if path in created:
-            _append_function(target, task)
-        elif target.exists():
-            kept.append(path)
-        else:
+        if not target.exists():
             _write_new(target, _text(task))
             created.append(path)
+        elif task.kind == "function" and not _defines(target, task):
+            _append_function(target, task)
+            if path not in created:
+                created.append(f"{task.source.rpartition('.')[2]} in {path}")
+        elif path not in created:
+            kept.append(path)
     return created, kept
 
 
@@ -127,10 +132,34 @@ def demo_folder() -> Path:
     )
 
 
-def _source_path(task: Task) -> str:
+def _source_path(root: Path, task: Task) -> str:
     if task.kind == "notebook":
         return task.source
-    return task.source.rpartition(".")[0].replace(".", "/") + ".py"
+    try:
+        return module_file(root, task.source)
+    except SpecError:
+        return task.source.rpartition(".")[0].replace(".", "/") + ".py"
+
+
+def _defines(module: Path, task: Task) -> bool:
+    """Whether a module defines a task's function; in doubt yes, so that nothing is spoilt."""
+    try:
+        tree = parse_python(module.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return True
+    name = task.source.rpartition(".")[2]
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    bound = {node.name for node in tree.body if isinstance(node, defined)}
+    bound |= {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+    bound |= {
+        alias.asname or alias.name
+        for n in ast.walk(tree)
+        if isinstance(n, ast.ImportFrom)
+        for alias in n.names
+    }
+    return name in bound
 
 
 def _text(task: Task) -> str:
@@ -140,10 +169,12 @@ def _text(task: Task) -> str:
 
 
 def _append_function(target: Path, task: Task) -> None:
-    """A second function of a module that was just created."""
-    if task.kind == "function":
+    """A further function at the end of a module; what stands there is kept."""
+    try:
         with target.open("a", encoding="utf-8") as file:
             file.write("\n\n" + function_template(task.source))
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nbpipe.core.events import Event
 from nbpipe.core.model import Job, Outcome
@@ -25,4 +25,17 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Free what is held between jobs. Calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class ChecksKernels(Protocol):
+    """An executor that can tell ahead whether a kernel is there."""
+
+    def check_kernel(self, name: str) -> None:
+        """See that a kernel is installed.
+
+        Raises:
+            UsageError: it is not; the hint names the nearest.
+        """
         ...

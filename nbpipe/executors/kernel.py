@@ -31,12 +31,30 @@ START_TIMEOUT = 60.0
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that a kernel has for its exit handlers and unflushed files."""
 
-CRASH_REPORTS = (
-    "__import__('faulthandler').enable("
-    "__import__('sys').stderr._original_stdstream_copy, all_threads=False)"
-)
-"""Run in a Python kernel before the first cell: a crash in compiled code then leaves the Python
-frames in the log. Python's own switch for it writes to a descriptor that ipykernel has taken."""
+PREAMBLE = """
+import atexit, faulthandler, sys
+faulthandler.enable(getattr(sys.stderr, "_original_stdstream_copy", 2), all_threads=False)
+control = getattr(kernel.parent, "control_thread", None)
+def stop_control():
+    if control is not None and control.is_alive():
+        control.stop()
+        control.join(1)
+atexit.register(stop_control)
+outputs = getattr(kernel.parent, "iopub_thread", None)
+if outputs is not None:
+    import zmq
+    outputs.schedule(lambda: outputs.socket.setsockopt(zmq.SNDHWM, 0))
+"""
+"""Runs in a Python kernel before the first cell, outside of the user's namespace.
+
+- A crash in compiled code leaves the Python frames in the log. Python's own switch for it writes
+  to a descriptor that ipykernel takes later.
+- ipykernel stops the thread that sends outputs before the control thread, which may just be
+  waiting for it: one exit in twenty then takes 10 s. This handler runs after those of the cells
+  and before ipykernel's.
+- Where 1,000 outputs wait to be sent, zmq drops the next ones and tells nobody: no limit, then.
+  A socket may be touched in its own thread only.
+"""
 
 LONGEST_FOLDER = 80
 """Characters: a socket's path may have 107, and the names of the sockets come after."""
@@ -155,7 +173,8 @@ class Kernel:
                 self.client = CellClient(notebook, self._manager, self._channels, self._dead)
                 self.info = await self.client.kernel_info()
                 if self._is_ipykernel:
-                    self._channels.execute(CRASH_REPORTS, silent=True, store_history=False)
+                    code = f"exec({PREAMBLE!r}, {{'kernel': get_ipython().kernel}})"
+                    self._channels.execute(code, silent=True, store_history=False)
         except KernelDied:
             how = processes.describe_exit(self.exit_code or 0)
             text = f"kernel '{self.name}' died before it answered ({how})"

@@ -66,6 +66,14 @@ class NotebookExecutor:
             self._context = shared_context()
         return await _Run(job, emit, self._context).outcome()
 
+    def check_kernel(self, name: str) -> None:
+        """See that a kernel is installed.
+
+        Raises:
+            UsageError: it is not; the hint names the nearest.
+        """
+        check_kernel(name)
+
     async def close(self) -> None:
         """End the zmq context."""
         context, self._context = self._context, None

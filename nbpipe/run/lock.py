@@ -32,13 +32,12 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def build_lock(home: Path, run: str, *, wait: float | None = 0.0) -> Iterator[Holder]:
+def build_lock(home: Path, run: str) -> Iterator[Holder]:
     """Hold the pipeline while a build runs.
 
     Args:
         home: the ``.nbpipe`` folder, which exists.
         run: id of the run that takes it.
-        wait: seconds to wait for another build; None: without limit.
 
     Raises:
         LockedError: another build holds it; the message names pid, host and start.
@@ -49,7 +48,7 @@ def build_lock(home: Path, run: str, *, wait: float | None = 0.0) -> Iterator[Ho
     lock = filelock.FileLock(home / "lock", thread_local=False)
     note = home / "holder.json"
     try:
-        lock.acquire(timeout=-1 if wait is None else wait, poll_interval=0.1)
+        lock.acquire(timeout=0)
     except filelock.Timeout:
         raise LockedError(_who(note), "wait for it (--wait), or stop it") from None
     except OSError as error:
@@ -77,10 +76,34 @@ def holder(home: Path) -> Holder | None:
     import psutil
 
     try:
-        born = psutil.Process(found.pid).create_time()
+        process = psutil.Process(found.pid)
+        lives = process.status() != psutil.STATUS_ZOMBIE
+        lives = lives and process.create_time() <= found.started + 1
     except psutil.Error:
         return None
-    return found if born <= found.started + 1 else None
+    return found if lives else None
+
+
+def wait_until_free(home: Path, end: float | None) -> bool:
+    """Wait while another build holds the pipeline.
+
+    Args:
+        home: the ``.nbpipe`` folder.
+        end: when to give up, on :func:`time.monotonic`'s clock; None: never.
+
+    Returns:
+        Whether it is worth trying again; False when ``end`` has passed.
+    """
+    import filelock
+
+    left = -1.0 if end is None else max(0.0, end - time.monotonic())
+    try:
+        with filelock.FileLock(home / "lock", thread_local=False).acquire(
+            timeout=left, poll_interval=0.2
+        ):
+            return True
+    except filelock.Timeout:
+        return False
 
 
 def _write_note(note: Path, holder: Holder) -> None:

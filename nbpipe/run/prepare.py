@@ -17,7 +17,7 @@ import msgspec
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Failure, Job, Kind, Product, Record, Task
 from nbpipe.errors import Problem, SpecError, StoreError, UsageError
-from nbpipe.executors.base import Executor
+from nbpipe.executors.base import ChecksKernels, Executor
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.records import RecordStore, file_stem
 
@@ -71,13 +71,11 @@ def check_kernels(
     """
     problems: list[Problem] = []
     for task in tasks:
-        if task.kind != "notebook":
-            continue
-        check = getattr(executor(task.kind), "check_kernel", None)
-        if check is None:
+        runs = executor(task.kind) if task.kind == "notebook" else None
+        if not isinstance(runs, ChecksKernels):
             continue
         try:
-            check(gatherer.kernel(task))
+            runs.check_kernel(gatherer.kernel(task))
         except SpecError as error:
             problems.extend(error.problems)
         except UsageError as error:

@@ -39,14 +39,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         force: tasks that run whatever the plan says.
         jobs: how many run at once, at least 1.
         keep_going: True: what does not depend on a failed task still runs.
-        wait: seconds to wait for another build; None: without limit.
     """
 
     tasks: frozenset[str] | None = None
     force: frozenset[str] = frozenset()
     jobs: int = 1
     keep_going: bool = False
-    wait: float | None = 0.0
 
 
 class Runner:
@@ -96,7 +94,7 @@ class Runner:
         self.store.prepare()
         run, self._folder = new_run_folder(self.store.home)
         try:
-            with build_lock(self.store.home, run, wait=self.settings.wait):
+            with build_lock(self.store.home, run):
                 drop_old_runs(self.store.home)
                 await self._locked(run)
         finally:
