@@ -13,7 +13,7 @@ import msgspec
 
 from nbpipe.core import events as ev
 from nbpipe.core.graph import Graph, build_graph, is_wildcard
-from nbpipe.core.model import Decision, Kind, Record, Spec
+from nbpipe.core.model import Kind, Record, Spec
 from nbpipe.core.plan import Plan, make_plan
 from nbpipe.errors import LockedError, UsageError, did_you_mean
 from nbpipe.run.report import BuildReport, nothing_to_do
@@ -26,25 +26,11 @@ if TYPE_CHECKING:
     from nbpipe.executors.base import Executor
     from nbpipe.run.history import TaskRun
     from nbpipe.run.runner import Runner, Settings
+    from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
 
 Theme = Literal["auto", "light", "dark"]
 Listener = Callable[[ev.Event], None]
-
-
-class Why(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a task would run, or would not.
-
-    Attributes:
-        decision: the plan's.
-        diff: unified diff of the source since the last good run; "" when it is the same, or
-            there was none.
-        record: what is remembered; None: it never ran.
-    """
-
-    decision: Decision
-    diff: str = ""
-    record: Record | None = None
 
 
 class Pipeline:
@@ -156,17 +142,18 @@ class Pipeline:
 
         return make_status(self.graph, self.plan(), self._records(), self.name)
 
-    def why(self, task: str) -> Why:
+    def why(self, task: str) -> Explanation:
         """Why a task would run, or would not, with what changed in its source.
 
         Raises:
             UsageError: there is no such task.
         """
+        from nbpipe.views.plans import Explanation
+
         found = self.graph.task(task)
         record = self._records().get(task)
         decision = self.plan().decisions[task]
-        diff = self._gatherer.diff(found, record)
-        return Why(decision=decision, diff=diff, record=record)
+        return Explanation(decision, self._gatherer.diff(found, record))
 
     def upstream(self, task: str) -> dict[str, Any] | None:
         """What a task is given as ``upstream``, with absolute paths; None: it has no upstream.

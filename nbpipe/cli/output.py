@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from nbpipe.views.words import duration, plural
+from nbpipe.views.words import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from nbpipe.core.plan import Plan
     from nbpipe.core.progress import Progress
-    from nbpipe.pipeline import Why
     from nbpipe.run.history import TaskRun
     from nbpipe.run.report import BuildReport
+    from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
 
 COLOURS = {
@@ -55,24 +55,10 @@ def print_status(status: Status) -> None:
 
 def print_plan(plan: Plan) -> None:
     """What would run, in which order, and why."""
-    from nbpipe.views.status import one_line
+    from nbpipe.views.plans import PLAN_HEAD, plan_cells, plan_line
 
-    rows = []
-    for name, decision in plan.decisions.items():
-        took = duration(plan.expected[name]) if name in plan.expected else ""
-        said = {"run": "▶ run", "skip": "✓ skip", "maybe": "● maybe"}[decision.action]
-        rows.append((name, said, one_line(decision), took))
-    _print_table(("task", "action", "reason", "usually"), rows)
-    run, maybe, skip = (len(plan.named(action)) for action in ("run", "maybe", "skip"))
-    click.echo(f"{plural(run, 'task')} to run, {maybe} maybe, {skip} to skip{_expected(plan)}")
-
-
-def _expected(plan: Plan) -> str:
-    chosen = plan.named("run") + plan.named("maybe")
-    known = [plan.expected[name] for name in chosen if name in plan.expected]
-    if not chosen or len(known) < len(chosen):
-        return ""
-    return f"; {duration(sum(known))} of work at the most, by earlier runs"
+    _print_table(PLAN_HEAD, plan_cells(plan))
+    click.echo(plan_line(plan))
 
 
 def print_report(report: BuildReport, *, traceback: bool = False) -> None:
@@ -102,17 +88,13 @@ def print_up_to_date(report: BuildReport) -> None:
     click.echo(f"✓ nothing to do: {plural(count, 'task')} up to date, 0 executed, {count} skipped")
 
 
-def print_why(why: Why) -> None:
+def print_why(why: Explanation) -> None:
     """The decision, its reasons with the old and the new value, and the diff."""
     from rich.syntax import Syntax
 
-    decision = why.decision
-    verb = {"run": "would run", "skip": "is up to date", "maybe": "may run"}[decision.action]
-    click.echo(f"{decision.task} {verb}")
-    for reason in (*decision.reasons, *decision.notes):
-        click.echo(f"  - {reason.text}")
-        if reason.old is not None or reason.new is not None:
-            click.echo(f"      was: {reason.old}\n      now: {reason.new}")
+    from nbpipe.views.plans import why_lines
+
+    click.echo("\n".join(why_lines(why)))
     if why.diff:
         click.echo()
         if sys.stdout.isatty():
