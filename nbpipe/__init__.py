@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbpipe.core.model import Task as Task
     from nbpipe.core.plan import Plan as Plan
     from nbpipe.errors import BuildError as BuildError
+    from nbpipe.errors import InterruptedBuildError as InterruptedBuildError
     from nbpipe.errors import LockedError as LockedError
     from nbpipe.errors import NbpipeError as NbpipeError
     from nbpipe.errors import SpecError as SpecError
@@ -31,6 +32,7 @@ _EXPORTS = {
     "BuildReport": "nbpipe.run.report",
     "Graph": "nbpipe.core.graph",
     "InlineExecutor": "nbpipe.executors.inline",
+    "InterruptedBuildError": "nbpipe.errors",
     "LockedError": "nbpipe.errors",
     "NbpipeError": "nbpipe.errors",
     "Pipeline": "nbpipe.pipeline",

@@ -24,6 +24,7 @@ from nbpipe.store.specfile import find_spec, read_spec
 if TYPE_CHECKING:
     from nbpipe.core.progress import Progress
     from nbpipe.executors.base import Executor
+    from nbpipe.run.background import Run
     from nbpipe.run.history import TaskRun
     from nbpipe.run.runner import Runner, Settings
     from nbpipe.views.plans import Explanation
@@ -187,6 +188,7 @@ class Pipeline:
         keep_going: bool = False,
         wait: float | None = 0.0,
         on_event: Listener | None = None,
+        on_wait: Callable[[], None] | None = None,
         executor: Executor | None = None,
     ) -> BuildReport:
         """Run what is stale, in parallel, and return when all has ended.
@@ -202,7 +204,9 @@ class Pipeline:
             jobs: how many tasks run at once; None: the number of cores.
             keep_going: True: what does not depend on a failed task still runs.
             wait: seconds to wait for another build to end; None: without limit.
-            on_event: called with every event as it happens.
+            on_event: called with every event as it happens, in the build's thread.
+            on_wait: called in the calling thread about ten times a second while the build runs in
+                a thread of its own.
             executor: runs every task; None: notebooks in fresh kernels, functions in fresh
                 processes.
 
@@ -228,7 +232,7 @@ class Pipeline:
             if plan.idle:
                 return nothing_to_do(plan, time.monotonic() - plan_time)
             try:
-                return pipeline._build(plan, force, jobs, keep_going, on_event, executor)
+                return pipeline._build(plan, force, jobs, keep_going, on_event, on_wait, executor)
             except LockedError:
                 if not wait_until_free(self.store.home, end):
                     raise
@@ -241,6 +245,7 @@ class Pipeline:
         jobs: int | None,
         keep_going: bool,
         on_event: Listener | None,
+        on_wait: Callable[[], None] | None,
         executor: Executor | None,
     ) -> BuildReport:
         from nbpipe.run.local import run_to_end
@@ -253,7 +258,67 @@ class Pipeline:
             jobs=jobs or os.cpu_count() or 1,
             keep_going=keep_going,
         )
-        return run_to_end(self._runner(settings, on_event, executor))
+        return run_to_end(self._runner(settings, on_event, executor), on_wait)
+
+    def start(
+        self,
+        *names: str,
+        force: bool = False,
+        upstream: bool = True,
+        upstream_of: str | None = None,
+        jobs: int | None = None,
+        keep_going: bool = False,
+    ) -> Run:
+        """Build in the background, in a process of its own that outlives this one.
+
+        The arguments are those of :meth:`build`.
+
+        Returns:
+            The run, which has begun. When there was nothing to do, one that has ended and whose
+            ``id`` is "".
+
+        Raises:
+            UsageError, LockedError, StoreError, SpecError: as :meth:`build`.
+            BuildError: the process did not come up.
+        """
+        from nbpipe.run.background import without_work
+        from nbpipe.run.launch import Request, launch
+
+        if jobs is not None and jobs < 1:
+            raise UsageError(f"jobs must be at least 1, not {jobs}")
+        refuse_nested()
+        began = time.monotonic()
+        plan = self.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
+        if plan.idle:
+            return without_work(self.store.home, nothing_to_do(plan, time.monotonic() - began))
+        request = Request(
+            file=os.path.abspath(self.file),
+            names=names,
+            force=force,
+            upstream=upstream,
+            upstream_of=upstream_of,
+            jobs=jobs,
+            keep_going=keep_going,
+        )
+        return launch(request, self.root, self.store.home)
+
+    def attach(self, run: str | None = None) -> Run | None:
+        """A run, of whichever process, to follow or to stop.
+
+        Args:
+            run: its id; ``last``: the latest; None: the one that goes on now.
+
+        Returns:
+            None when ``run`` is None and no build is running.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        from nbpipe.run import background
+
+        if run is None:
+            return background.running(self.store.home)
+        return background.past(self.store.home, run)
 
     def source(self, task: str) -> str:
         """The raw text of a task's source; of a function, of its module.

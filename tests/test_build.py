@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nbpipe import InlineExecutor, LockedError, SpecError, StoreError, UsageError
+from nbpipe import BuildError, InlineExecutor, LockedError, SpecError, StoreError, UsageError
 from nbpipe.core import events as ev
 from nbpipe.core.model import Failure
 from nbpipe.run.eventlog import read_events
@@ -477,6 +477,26 @@ def test_history_keeps_runs_and_durations(diamond):
     assert [run.run for run in pipeline.task_history("fit")] == [first.run, second.run]
     assert [run.run for run in pipeline.task_history("get")] == [first.run]
     assert set(pipeline.plan().expected) == set(ALL)
+
+
+def test_a_report_raises_what_came_of_the_build(diamond):
+    diamond.edit("sepal.py", "constant = 'sepal'", "raise ValueError('no')")
+    with pytest.raises(BuildError, match="tasks failed: sepal"):
+        diamond.report().raise_for_failure()
+    diamond.edit("sepal.py", "raise ValueError('no')", "")
+    report = diamond.report()
+    assert report.raise_for_failure() is report
+
+
+def test_wildcards_that_the_spec_declares_raise_no_doubt_about_the_source(project):
+    project.meta = {"extract_upstream": False}
+    project.task("train-0")
+    project.task("best")
+    project.tasks[1]["upstream"] = ["train-*"]
+    project.save()
+    project.edit("best.py", "(upstream or {})", "upstream['train-*']")
+    assert project.pipeline().warnings == ()
+    assert project.build() == ["best", "train-0"]
 
 
 def test_clean_takes_what_is_ours_and_keeps_what_was_changed_by_hand(diamond):

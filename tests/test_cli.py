@@ -238,6 +238,12 @@ def test_doctor_tells_what_is_there_and_fails_when_something_is_missing(inline, 
     assert "✗ kernel no-such-kernel" in out
 
 
+def test_doctor_is_content_outside_of_a_project(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor"]) == 0
+    assert "○ project: pipeline.yaml: not found" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
@@ -314,6 +320,7 @@ def test_the_public_names_are_these():
         "BuildReport",
         "Graph",
         "InlineExecutor",
+        "InterruptedBuildError",
         "LockedError",
         "NbpipeError",
         "Pipeline",

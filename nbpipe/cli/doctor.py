@@ -82,7 +82,7 @@ def _project(start: Path) -> Iterator[Finding]:
     try:
         pipeline = Pipeline.load(start)
     except NbpipeError as error:
-        none = getattr(error, "problems", ()) and "no pipeline.yaml" in error.message
+        none = getattr(error, "problems", ()) and "not found; searched" in error.message
         yield Finding("project", None if none else False, error.message, error.hint or "")
         return
     count = len(pipeline.spec.tasks)

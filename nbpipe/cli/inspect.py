@@ -86,7 +86,8 @@ def log(
     "-o",
     "--output",
     metavar="FILE",
-    help="Where to; the suffix is the format: .png .svg .html .mmd .dot. Default: pipeline.png",
+    help="Where to; its suffix tells the format: .png .svg .html .mmd .dot .json. "
+    "Default: pipeline.png",
 )
 @click.option(
     "--theme",

@@ -147,9 +147,7 @@ def decide(
 def _state(record: Record | None) -> State:
     if record is None:
         return "new"
-    if record.state == "failed":
-        return "failed"
-    return "new" if record.good is None else "stale"
+    return "failed" if record.state == "failed" else "stale"
 
 
 def _differences(

@@ -1,0 +1,1 @@
+"""What a notebook needs: magics, completion, the widget's panel. Thin views over `Pipeline`."""

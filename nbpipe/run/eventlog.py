@@ -122,11 +122,31 @@ _DECODER = msgspec.json.Decoder(Event)
 
 def read_events(path: Path) -> list[Event]:
     """The events of a run; a torn last line, and any line that is damaged, is left out."""
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return list(_decode(data[: data.rfind(b"\n") + 1]))
+    return Tail(path).read()
+
+
+class Tail:
+    """Reads a log that is being written: each time what is new, without a torn last line.
+
+    Args:
+        path: the file, which need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def read(self) -> list[Event]:
+        """The events that have been added since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        data = data[: data.rfind(b"\n") + 1]
+        self._offset += len(data)
+        return list(_decode(data))
 
 
 def _decode(data: bytes) -> Iterator[Event]:

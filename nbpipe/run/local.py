@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nbpipe.core.progress import Progress
@@ -14,13 +14,20 @@ from nbpipe.run.report import BuildReport
 from nbpipe.run.runner import Runner
 
 
-def run_to_end(runner: Runner) -> BuildReport:
-    """Run to the end, in this thread when no event loop runs in it, else in another."""
+def run_to_end(runner: Runner, on_wait: Callable[[], None] | None = None) -> BuildReport:
+    """Run to the end, in this thread when no event loop runs in it, else in another.
+
+    Args:
+        runner: not yet started.
+        on_wait: called in this thread about ten times a second while the build runs in another;
+            asks for another thread.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(_attended(runner))
-    return _run_in_thread(runner)
+        if on_wait is None:
+            return asyncio.run(_attended(runner))
+    return _run_in_thread(runner, on_wait or (lambda: None))
 
 
 async def _attended(runner: Runner) -> BuildReport:
@@ -54,7 +61,7 @@ def _signals(runner: Runner, caught: list[int]) -> Iterator[None]:
     def handle(number: int) -> None:
         caught.append(number)
         if len(caught) == 1:
-            runner.stop()
+            runner.stop(number)
         elif main is not None:
             main.cancel()
 
@@ -70,7 +77,7 @@ def _signals(runner: Runner, caught: list[int]) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def _run_in_thread(runner: Runner) -> BuildReport:
+def _run_in_thread(runner: Runner, on_wait: Callable[[], None]) -> BuildReport:
     """For callers with a running event loop; an interrupt of the caller ends the run."""
     result: list[Progress] = []
     errors: list[BaseException] = []
@@ -96,7 +103,8 @@ def _run_in_thread(runner: Runner) -> BuildReport:
     interrupted = False
     while thread.is_alive():
         try:
-            thread.join(0.2)
+            thread.join(0.1)
+            on_wait()
         except KeyboardInterrupt:
             interrupted = True
             loops[0].call_soon_threadsafe(runner.stop)

@@ -50,7 +50,8 @@ def build_lock(home: Path, run: str) -> Iterator[Holder]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise LockedError(_who(note), "wait for it (--wait), or stop it") from None
+        hint = "wait for it (--wait), follow it (nbpipe watch), or stop it (nbpipe cancel)"
+        raise LockedError(_who(note), hint) from None
     except OSError as error:
         raise StoreError(
             f"{home / 'lock'}: cannot be written: {error.strerror or error}"

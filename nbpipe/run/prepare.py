@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import socket
-import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,9 +17,6 @@ from nbpipe.errors import Problem, SpecError, StoreError, UsageError
 from nbpipe.executors.base import ChecksKernels, Executor
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.records import RecordStore, file_stem
-
-if TYPE_CHECKING:
-    from nbpipe.run.runner import Settings
 
 
 def check_folders(root: Path, tasks: Iterable[Task]) -> None:
@@ -186,25 +180,11 @@ def save_adopted(store: RecordStore, tasks: Collection[str], records: Mapping[st
         store.remove(name)
 
 
-def write_run_note(folder: Path, run: str, settings: Settings) -> None:
-    """``run.json``: who runs this, for those who attach to it."""
-    note = {
-        "run": run,
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "started": time.time(),
-        "python": sys.version.split()[0],
-        "jobs": settings.jobs,
-        "tasks": None if settings.tasks is None else sorted(settings.tasks),
-    }
-    try:
-        (folder / "run.json").write_bytes(msgspec.json.encode(note))
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
-
-
 def drop_if_empty(folder: Path) -> None:
-    """Remove a run's folder in which nothing was written (the lock was held by another)."""
+    """Remove a run's folder in which nothing was written: it was refused before it began."""
+    with contextlib.suppress(OSError):
+        if (folder / "events.jsonl").stat().st_size == 0:
+            (folder / "events.jsonl").unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
 

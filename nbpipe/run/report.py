@@ -8,7 +8,7 @@ import msgspec
 
 from nbpipe.core.plan import Plan
 from nbpipe.core.progress import Progress, RunState, TaskProgress
-from nbpipe.errors import BuildError
+from nbpipe.errors import BuildError, InterruptedBuildError
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +52,17 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
         """Return itself when all went well.
 
         Raises:
-            BuildError: a task failed, or the build was interrupted.
+            BuildError: a task failed.
+            InterruptedBuildError: the build was interrupted.
         """
         if self.ok:
             return self
-        failed = ", ".join(self.named("failed")) or "nothing"
-        raise BuildError(f"the build is {self.state}; failed: {failed}")
+        if self.state == "interrupted":
+            left = len(self.named("cancelled"))
+            error = InterruptedBuildError(f"the build was interrupted; tasks not run: {left}")
+            error.exit_code = self.exit_code
+            raise error
+        raise BuildError(f"tasks failed: {', '.join(self.named('failed'))}")
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: plain values; durations are seconds."""

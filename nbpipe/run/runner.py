@@ -7,6 +7,8 @@ executed notebook moved into place → ``done`` durable. A good product is never
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -24,6 +26,8 @@ from nbpipe.executors.base import Executor
 from nbpipe.run import finish, prepare
 from nbpipe.run.eventlog import EventLog, drop_old_runs, new_run_folder
 from nbpipe.run.lock import build_lock
+from nbpipe.run.lost import settle_lost_runs
+from nbpipe.run.note import RunNote, Trouble, new_note, write_note
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.records import RecordStore
 
@@ -74,6 +78,7 @@ class Runner:
         self.settings = settings
         self.progress = Progress()
         self.interrupted = False
+        self._exit_code = 130
         self._make_executor = executors
         self._executors: dict[Kind, Executor] = {}
         self._listeners = list(listeners or [])
@@ -95,15 +100,21 @@ class Runner:
         run, self._folder = new_run_folder(self.store.home)
         try:
             with build_lock(self.store.home, run):
+                await asyncio.to_thread(settle_lost_runs, self.store.home, self.gatherer.root)
                 drop_old_runs(self.store.home)
                 await self._locked(run)
         finally:
             prepare.drop_if_empty(self._folder)
         return self.progress
 
-    def stop(self) -> None:
-        """End early: nothing new starts, what runs is ended. Safe to call more than once."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End early: nothing new starts, what runs is ended. Safe to call more than once.
+
+        Args:
+            number: of the signal that asks for it; tells the exit code.
+        """
         self.interrupted = True
+        self._exit_code = 128 + number
         if self._scheduler is not None:
             self._perform(self._scheduler.stop())
         for running, task in self._active.items():
@@ -118,16 +129,17 @@ class Runner:
             for warning in self.store.set_damaged_aside():
                 self._log.emit(ev.Warned(message=warning))
             plan = await asyncio.to_thread(self._plan)
-            self._start_run(run, plan)
+            note = self._start_run(run, plan)
             try:
-                await self._loop(plan)
-            finally:
-                await asyncio.shield(self._close())
-            failed = self.progress.counts()["failed"] > 0
-            seconds = time.monotonic() - began
-            state: ev.EndState = "failed" if failed else "done"
-            state = "interrupted" if self.interrupted else state
-            self._log.emit(ev.RunFinished(state=state, seconds=seconds))
+                try:
+                    await self._loop(plan)
+                finally:
+                    await asyncio.shield(self._close())
+            except BaseException as error:
+                with contextlib.suppress(StoreError):
+                    self._end_run(note, began, error)
+                raise
+            self._end_run(note, began)
 
     def _plan(self) -> Plan:
         """Adopt renamed records, decide all tasks, and check what must hold before any starts."""
@@ -145,13 +157,29 @@ class Runner:
             prepare.check_kernels(self.gatherer, tasks, self._executor)
         return plan
 
-    def _start_run(self, run: str, plan: Plan) -> None:
-        prepare.write_run_note(self._folder, run, self.settings)
+    def _start_run(self, run: str, plan: Plan) -> RunNote:
+        note = new_note(run, self.settings.jobs, self.settings.tasks)
+        write_note(self._folder, note)
         tasks = tuple(plan.decisions)
         expected = {name: plan.expected[name] for name in tasks if name in plan.expected}
         self._log.emit(
             ev.RunStarted(run=run, tasks=tasks, expected=expected, jobs=self.settings.jobs)
         )
+        return note
+
+    def _end_run(self, note: RunNote, began: float, error: BaseException | None = None) -> None:
+        """Note how the run ended, and then say so: who hears it may read the note at once."""
+        failed = error is not None or self.progress.counts()["failed"] > 0
+        forced = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        state: ev.EndState = "failed" if failed else "done"
+        state = "interrupted" if self.interrupted or forced else state
+        code = {"done": 0, "failed": 1}.get(state, self._exit_code)
+        trouble = None if error is None or forced else Trouble.of(error)
+        with contextlib.suppress(StoreError):
+            write_note(
+                self._folder, msgspec.structs.replace(note, exit_code=code, error=trouble)
+            )
+        self._log.emit(ev.RunFinished(state=state, seconds=time.monotonic() - began))
 
     async def _loop(self, plan: Plan) -> None:
         chosen = plan.decisions

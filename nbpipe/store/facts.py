@@ -103,7 +103,8 @@ class Gatherer:
             return Declared()
         if said.problem is not None:
             self._warnings.append(said.problem)
-        self._warnings.extend(said.warnings)
+        if task.upstream is None:
+            self._warnings.extend(said.warnings)
         return said
 
     def text(self, task: Task) -> str:
