@@ -62,3 +62,13 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """The public names, loaded or not."""
     return sorted({*globals(), *_EXPORTS})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext nbpipe``: ``%pipeline``, ``%upstream`` and ``%%task``."""
+    import_module("nbpipe.jupyter.magics").load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext nbpipe``."""
+    import_module("nbpipe.jupyter.magics").unload(ipython)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,14 +18,14 @@ from nbpipe.core.plan import Plan, make_plan
 from nbpipe.errors import LockedError, UsageError, did_you_mean
 from nbpipe.run.report import BuildReport, nothing_to_do
 from nbpipe.store.facts import Gatherer
+from nbpipe.store.overlay import read_overlay, with_cells
 from nbpipe.store.records import RecordStore
 from nbpipe.store.specfile import find_spec, read_spec
 
 if TYPE_CHECKING:
-    from nbpipe.core.progress import Progress
+    from nbpipe.core.progress import Progress, TaskRun
     from nbpipe.executors.base import Executor
     from nbpipe.run.background import Run
-    from nbpipe.run.history import TaskRun
     from nbpipe.run.runner import Runner, Settings
     from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
@@ -42,13 +42,15 @@ class Pipeline:
 
     Args:
         file: path of the spec file.
-        spec: its content.
+        spec: its content, cell tasks included.
+        cells: the file that lists a notebook's cell tasks; None: there are none.
     """
 
-    def __init__(self, file: Path, spec: Spec) -> None:
+    def __init__(self, file: Path, spec: Spec, cells: Path | None = None) -> None:
         self.file = file
         self.root = file.parent
         self.spec = spec
+        self.cells = cells
         self.store = RecordStore(self.root)
         self._gatherer = Gatherer(self.root, spec)
         records = self._records()
@@ -57,23 +59,32 @@ class Pipeline:
         self._graph = build_graph(spec, declared)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None) -> Pipeline:
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        cells: str | os.PathLike[str] | None = None,
+    ) -> Pipeline:
         """Load a pipeline.
 
         Args:
             path: a spec file, or a folder from which ``pipeline.yaml`` is looked for upward;
                 None: the current folder.
+            cells: a file that lists the tasks of a notebook's cells, to be taken in as well.
 
         Raises:
             SpecError: there is none, or it or a source is wrong; carries every problem.
             RecordVersionError: a record was written by a newer nbpipe.
         """
         file = find_spec(Path(path) if path is not None else Path.cwd())
-        return cls(file, read_spec(file))
+        spec = read_spec(file)
+        if cells is None:
+            return cls(file, spec)
+        return cls(file, with_cells(spec, read_overlay(Path(cells))), Path(cells))
 
     def reload(self) -> Pipeline:
         """The pipeline as its files are now."""
-        return type(self).load(self.file)
+        return type(self).load(self.file, cells=self.cells)
 
     @property
     def name(self) -> str:
@@ -166,6 +177,56 @@ class Pipeline:
 
         root = self.root.resolve()
         return upstream_value(self.graph, self.graph.task(task), lambda path: str(root / path))
+
+    def record(self, task: str) -> Record | None:
+        """What is remembered of a task; None: it never ran.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        return self._records().get(self.graph.task(task).name)
+
+    def write_task(
+        self,
+        name: str,
+        path: str,
+        body: str,
+        *,
+        upstream: Sequence[str] = (),
+        product: Mapping[str, str] | None = None,
+        force: bool = False,
+    ) -> str:
+        """Write a script and add it to pipeline.yaml, whose comments are kept.
+
+        Args:
+            name: of the new task.
+            path: of the script, relative to the root.
+            body: Python code, which becomes the script's last cell.
+            upstream: tasks that it reads.
+            product: what it makes, beside the executed notebook ``output/NAME.ipynb``.
+            force: True: overwrite a script and replace a task that are there.
+
+        Returns:
+            The script's path, relative to the root.
+
+        Raises:
+            UsageError: the script or the task is there, or the path leads elsewhere.
+            SpecError: the entry does not fit into the file.
+            StoreError: the disk is full or read-only.
+        """
+        from nbpipe.store.writing import write_task
+
+        spec = read_spec(self.file)
+        return write_task(
+            self.file,
+            spec,
+            name,
+            path,
+            body,
+            upstream=upstream,
+            product=product or {},
+            force=force,
+        )
 
     def product(self, task: str) -> Any:
         """What a task is given as ``product``, with absolute paths: text, a mapping or None.
@@ -293,6 +354,7 @@ class Pipeline:
             return without_work(self.store.home, nothing_to_do(plan, time.monotonic() - began))
         request = Request(
             file=os.path.abspath(self.file),
+            cells=None if self.cells is None else os.path.abspath(self.cells),
             names=names,
             force=force,
             upstream=upstream,

@@ -16,6 +16,8 @@ from nbpipe.errors import NbpipeError, did_you_mean
 COMMANDS = {
     "build": ("nbpipe.cli.build", "Run what is stale, in parallel."),
     "task": ("nbpipe.cli.build", "Run one task."),
+    "watch": ("nbpipe.cli.background", "Follow the build that is running, or show the last."),
+    "cancel": ("nbpipe.cli.background", "Stop the build that is running."),
     "plan": ("nbpipe.cli.build", "Tell what a build would run, and why."),
     "status": ("nbpipe.cli.inspect", "Show the state of every task."),
     "why": ("nbpipe.cli.inspect", "Explain why a task would run, or would not."),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from nbpipe.cli.app import entry_point
 from nbpipe.cli.output import echo_json, print_plan, print_report, print_up_to_date
+from nbpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Listener, Pipeline
@@ -39,6 +40,16 @@ UPSTREAM_OF = click.option(
 )
 
 
+class Choice(NamedTuple):
+    """What a build in the terminal and one in the background have in common."""
+
+    force: bool
+    upstream: bool
+    upstream_of: str | None
+    jobs: int | None
+    keep_going: bool
+
+
 @click.command()
 @click.argument("tasks", nargs=-1)
 @FORCE
@@ -53,6 +64,9 @@ UPSTREAM_OF = click.option(
     help="After a failure, still run what does not depend on it.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would run, and run nothing.")
+@click.option(
+    "--bg", "background", is_flag=True, help="Build in the background; see watch and cancel."
+)
 @WAIT
 @TRACEBACK
 @JSON
@@ -66,6 +80,7 @@ def build(
     jobs: int | None,
     keep_going: bool,
     dry_run: bool,
+    background: bool,
     wait: bool,
     traceback: bool,
     as_json: bool,
@@ -81,25 +96,21 @@ def build(
     names = (*tasks, *globs)
     if dry_run:
         return _show_plan(pipeline, names, force, not skip_upstream, upstream_of, as_json)
-    with _progress(as_json) as listener:
+    how = Choice(force, not skip_upstream, upstream_of, jobs, keep_going)
+    if background:
+        return _start(pipeline, names, how, wait, as_json)
+    with listening(as_json) as listener:
         report = pipeline.build(
-            *names,
-            force=force,
-            upstream=not skip_upstream,
-            upstream_of=upstream_of,
-            jobs=jobs,
-            keep_going=keep_going,
-            wait=None if wait else 0.0,
-            on_event=listener,
+            *names, **how._asdict(), wait=None if wait else 0.0, on_event=listener
         )
-    return _finish(report, as_json, traceback)
+    return finish(report, as_json, traceback)
 
 
 def build_and_show(pipeline: Pipeline) -> int:
     """Build a whole pipeline with progress and summary; returns the exit code."""
-    with _progress(False) as listener:
+    with listening(False) as listener:
         report = pipeline.build(on_event=listener)
-    return _finish(report, False, False)
+    return finish(report, False, False)
 
 
 @click.command()
@@ -132,15 +143,15 @@ def task(
         click.echo(pipeline.source(name), nl=False)
         return 0
     timeout = None if wait else 0.0
-    with _progress(as_json) as listener:
+    with listening(as_json) as listener:
         if force and not only:
             needed = pipeline.build(upstream_of=name, wait=timeout, on_event=listener)
             if not needed.ok:
-                return _finish(needed, as_json, traceback)
+                return finish(needed, as_json, traceback)
         report = pipeline.build(
             name, force=force, upstream=not (only or force), wait=timeout, on_event=listener
         )
-    return _finish(report, as_json, traceback)
+    return finish(report, as_json, traceback)
 
 
 @click.command()
@@ -171,6 +182,22 @@ def _load(entry_point: str | None) -> Pipeline:
     return Pipeline.load(entry_point)
 
 
+def _start(
+    pipeline: Pipeline, names: tuple[str, ...], how: Choice, wait: bool, as_json: bool
+) -> int:
+    if wait:
+        raise UsageError("--bg and --wait exclude each other", "leave one out")
+    run = pipeline.start(*names, **how._asdict())
+    if not run.id:
+        return finish(run.report(), as_json, False)
+    if as_json:
+        echo_json({"run": run.id, "pid": run.pid, "host": run.host})
+    else:
+        click.echo(f"run {run.id} goes on in the background (pid {run.pid})")
+        click.echo("  nbpipe watch   follows it\n  nbpipe cancel  stops it")
+    return 0
+
+
 def _show_plan(
     pipeline: Pipeline,
     names: tuple[str, ...],
@@ -188,7 +215,7 @@ def _show_plan(
 
 
 @contextlib.contextmanager
-def _progress(as_json: bool) -> Iterator[Listener]:
+def listening(as_json: bool) -> Iterator[Listener]:
     """Bars on a terminal, lines elsewhere, JSON lines on request."""
     if as_json:
         from nbpipe.views.progress import JsonLines
@@ -206,7 +233,8 @@ def _progress(as_json: bool) -> Iterator[Listener]:
         yield PlainLines(click.echo)
 
 
-def _finish(report: BuildReport, as_json: bool, traceback: bool) -> int:
+def finish(report: BuildReport, as_json: bool, traceback: bool) -> int:
+    """Show how a build ended; returns its exit code."""
     if as_json:
         echo_json({"event": "report", **report.to_dict()})
     elif report.run:

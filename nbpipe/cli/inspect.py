@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from nbpipe.cli.app import entry_point
-from nbpipe.cli.output import echo_json, print_log, print_run, print_status, print_why
+from nbpipe.cli.output import (
+    echo_json,
+    print_log,
+    print_run,
+    print_status,
+    print_task_log,
+    print_why,
+)
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline, Theme
@@ -76,7 +83,7 @@ def log(
     elif run_id is not None:
         print_run(pipeline.past_run(run_id), as_json=as_json)
     elif task is not None:
-        print_log(pipeline.task_history(task)[-last:], as_json=as_json)
+        print_task_log(pipeline.task_history(task)[-last:], as_json=as_json)
     else:
         print_log(pipeline.history(last), as_json=as_json)
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from nbpipe.core.plan import Plan
-    from nbpipe.core.progress import Progress
-    from nbpipe.run.history import TaskRun
+    from nbpipe.core.progress import Progress, TaskRun
     from nbpipe.run.report import BuildReport
     from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
@@ -151,20 +150,28 @@ def _styled(cell: str) -> Text:
     return Text(clean, style=COLOURS.get(clean[:1], ""))
 
 
-def print_log(entries: Sequence[Progress] | Sequence[TaskRun], *, as_json: bool) -> None:
-    """Runs, or the runs of a task, oldest first."""
-    from nbpipe.run.history import TaskRun
+def print_log(runs: Sequence[Progress], *, as_json: bool) -> None:
+    """Runs, oldest first."""
+    from nbpipe.views.runs import RUN_HEAD, run_cells
 
     if as_json:
-        echo_json([e if isinstance(e, TaskRun) else _run_dict(e) for e in entries])
-    elif not entries:
-        click.echo("no runs yet")
-    elif isinstance(entries[0], TaskRun):
-        runs = [e for e in entries if isinstance(e, TaskRun)]
-        _print_table(("run", "result", "seconds", "why"), [_task_run_cells(e) for e in runs], (2,))
+        echo_json([_run_dict(run) for run in runs])
+    elif runs:
+        _print_table(RUN_HEAD, [run_cells(run) for run in runs], (2,))
     else:
-        past = [e for e in entries if not isinstance(e, TaskRun)]
-        _print_table(("run", "state", "seconds", "tasks"), [_run_cells(e) for e in past], (2,))
+        click.echo("no runs yet")
+
+
+def print_task_log(runs: Sequence[TaskRun], *, as_json: bool) -> None:
+    """The runs of a task, oldest first."""
+    from nbpipe.views.runs import TASK_RUN_HEAD, task_run_cells
+
+    if as_json:
+        echo_json(runs)
+    elif runs:
+        _print_table(TASK_RUN_HEAD, [task_run_cells(run) for run in runs], (2,))
+    else:
+        click.echo("no runs yet")
 
 
 def print_run(progress: Progress, *, as_json: bool) -> None:
@@ -192,20 +199,3 @@ def _run_dict(progress: Progress) -> dict[str, Any]:
         "tasks": progress.tasks,
         "warnings": progress.warnings,
     }
-
-
-def _run_cells(progress: Progress) -> tuple[str, ...]:
-    from nbpipe.views.status import report_line
-
-    glyph = {"done": "✓", "failed": "✗", "running": "▶", "interrupted": "⊘"}[progress.state]
-    tasks = report_line(progress).rpartition(" in ")[0]
-    seconds = f"{progress.seconds:.2f}" if progress.seconds else ""
-    return (progress.run, f"{glyph} {progress.state}", seconds, tasks)
-
-
-def _task_run_cells(entry: TaskRun) -> tuple[str, ...]:
-    task = entry.task
-    glyph = {"ran": "✓", "failed": "✗"}.get(task.result, "⊘")
-    said = f"{task.failure.error}: {task.failure.message}" if task.failure else ""
-    why = said or "; ".join(task.reasons)
-    return (entry.run, f"{glyph} {task.result}", f"{task.seconds:.2f}", why.split("\n")[0])

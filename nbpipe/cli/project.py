@@ -21,7 +21,8 @@ def scaffold(name: str | None, entry_point: str | None) -> None:
 
     Overwrites nothing.
     """
-    from nbpipe.cli.scaffold import new_project, new_sources
+    from nbpipe.cli.scaffold import new_project
+    from nbpipe.store.scaffold import new_sources
     from nbpipe.store.specfile import find_spec
 
     if name is not None:

@@ -49,11 +49,10 @@ def detach() -> None:
         os.setsid()
 
 
-def answer(said: Answer) -> None:
+def answer(said: Answer, stream: int = 1) -> None:
     """Tell the caller; one that is gone does not matter."""
-    with contextlib.suppress(OSError):
-        sys.stdout.write(f"{MARK}{msgspec.json.encode(said).decode()}\n")
-        sys.stdout.flush()
+    with contextlib.suppress(OSError), open(stream, "wb", closefd=False) as out:
+        out.write(f"{MARK}{msgspec.json.encode(said).decode()}\n".encode())
 
 
 class Reporter:
@@ -77,15 +76,17 @@ class Reporter:
 
 
 def turn_output(path: Path, last: Answer) -> None:
-    """Give the last answer and let go of the pipe; what is printed from now on goes to a file."""
+    """What is printed from now on goes to a file; give the last answer and let go of the pipe."""
     try:
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError:  # the run's own error will tell
         log = os.open(os.devnull, os.O_WRONLY)
-    answer(last)
+    pipe = os.dup(1)
     for stream in (1, 2):
         os.dup2(log, stream)
+    answer(last, pipe)
     os.close(log)
+    os.close(pipe)
     for text in (sys.stdout, sys.stderr):
         if isinstance(text, io.TextIOWrapper):
             text.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -95,7 +96,7 @@ def build(request: Request) -> int:
     """Build what is asked for; returns the exit code."""
     reporter: Reporter | None = None
     try:
-        pipeline = Pipeline.load(request.file)
+        pipeline = Pipeline.load(request.file, cells=request.cells)
         reporter = Reporter(pipeline.store.home)
         report = pipeline.build(
             *request.names,

@@ -43,6 +43,14 @@ class TaskProgress(msgspec.Struct):
     failure: Failure | None = None
 
 
+class TaskRun(msgspec.Struct, frozen=True):
+    """One run of one task: the run's id, its start (seconds since the epoch, UTC), the task."""
+
+    run: str
+    started: float
+    task: TaskProgress
+
+
 class Progress:
     """The state of a run, brought up to date by :meth:`apply`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from nbclient import NotebookClient
@@ -72,7 +72,12 @@ class CellClient(NotebookClient):  # type: ignore[misc]
         km: a manager whose kernel runs.
         kc: a client whose channels are open.
         dead: completes when the kernel's process has ended.
+
+    Attributes:
+        watch: called with every output message as it comes; None: nobody watches.
     """
+
+    watch: Callable[[dict[str, Any]], None] | None = None
 
     def __init__(self, nb: Any, km: Any, kc: Any, dead: asyncio.Future[Any]) -> None:
         super().__init__(nb, km=km, record_timing=False)
@@ -197,6 +202,8 @@ class CellClient(NotebookClient):  # type: ignore[misc]
                 self._idle[parent].set()
             return
         self.dirty = True
+        if self.watch is not None:
+            self.watch(message)
         # nbclient has one such flag; late outputs of an earlier cell must not use it up.
         self.clear_before_next_output = index in self._clear_next
         try:

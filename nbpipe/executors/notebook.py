@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -48,6 +50,9 @@ SAVE_SHARE = 10
 INTERRUPT_GRACE = 1.0
 """Seconds that a cell has after its timeout to show where it was."""
 
+Watch = Callable[[str, dict[str, Any]], None]
+"""Takes a task's name and an output message of Jupyter's protocol without blocking."""
+
 
 class NotebookExecutor:
     """Runs notebook jobs, each in a kernel of its own.
@@ -55,16 +60,21 @@ class NotebookExecutor:
     Jupyter's libraries are imported when the first job runs. Many jobs may run at once in one
     event loop. A disk that is full raises :class:`~nbpipe.errors.StoreError`: it is no failure of
     the task.
+
+    Args:
+        watch: called with the task's name and every output message of its kernel, as it comes, in
+            the event loop's thread; None: nobody watches.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch | None = None) -> None:
+        self._watch = watch
         self._context: Any = None
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Execute the cells in their order and stop at the first error."""
         if self._context is None:
             self._context = shared_context()
-        return await _Run(job, emit, self._context).outcome()
+        return await _Run(job, emit, self._context, self._watch).outcome()
 
     def check_kernel(self, name: str) -> None:
         """See that a kernel is installed.
@@ -84,13 +94,14 @@ class NotebookExecutor:
 class _Run:
     """One job on its way."""
 
-    def __init__(self, job: Job, emit: Emit, context: Any) -> None:
+    def __init__(self, job: Job, emit: Emit, context: Any, watch: Watch | None) -> None:
         import nbformat
 
         if job.notebook is None:
             raise UsageError(f"task '{job.task}': a notebook job needs a notebook")
         self.job = job
         self.emit = emit
+        self.watch = watch
         self.context = context
         self.kernel: Kernel | None = None
         self.client: CellClient | None = None
@@ -163,6 +174,8 @@ class _Run:
                     raise
         assert self.client is not None
         assert self.kernel is not None
+        if self.watch is not None:
+            self.client.watch = functools.partial(self.watch, self.job.task)
         self._describe(self.kernel)
         return self.client
 

@@ -16,11 +16,17 @@ class Named(dict[str, Any]):
     """A mapping whose missing keys are told with the valid ones."""
 
     def __missing__(self, key: object) -> Any:
-        known = did_you_mean(str(key), self) if self else "there are none"
-        listed = ", ".join(repr(name) for name in self)
-        raise KeyError(
-            f"{key!r}: there is only {listed} ({known})" if self else f"{key!r}: {known}"
-        )
+        listed = ", ".join(repr(name) for name in self) or "nothing"
+        near = did_you_mean(str(key), self) or ""
+        hint = f"; {near}" if near.startswith("did") else ""
+        raise NoSuchKeyError(f"there is no {key!r}, only {listed}{hint}")
+
+
+class NoSuchKeyError(KeyError):
+    """A key that a mapping of ours lacks; the message names those that it has."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def named(value: Any) -> Any:

@@ -49,7 +49,15 @@ class LineParser(argparse.ArgumentParser):
             UsageError: a mistake in it.
             HelpAsked: it holds ``-h`` or ``--help``.
         """
-        words = split_line(line, self.prog)
+        return self.parse_words(split_line(line, self.prog))
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse words that are split already.
+
+        Raises:
+            UsageError: a mistake in them.
+            HelpAsked: ``-h`` or ``--help`` is among them.
+        """
         if {"-h", "--help"} & set(words):
             raise HelpAsked(self.format_help())
         parsed: argparse.Namespace = self.parse_args(words)

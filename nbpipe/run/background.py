@@ -25,7 +25,7 @@ from nbpipe.executors import processes
 from nbpipe.run import lost
 from nbpipe.run.eventlog import RUNS, Tail, run_folders
 from nbpipe.run.lock import holder
-from nbpipe.run.note import RunNote, read_note
+from nbpipe.run.note import read_note
 from nbpipe.run.report import BuildReport
 
 RunStatus = Literal["running", "done", "failed", "interrupted", "lost"]
@@ -222,7 +222,8 @@ class Run:
         except psutil.NoSuchProcess:
             return True
         except psutil.Error as error:
-            raise BuildError(f"run {self.id}: pid {self.pid} cannot be signalled: {error}") from None
+            text = f"run {self.id}: pid {self.pid} cannot be signalled: {error}"
+            raise BuildError(text) from None
         return self._await_end(seconds)
 
     def _await_end(self, seconds: float) -> bool:
@@ -244,7 +245,7 @@ class Run:
         limit = max(0.5, end - time.monotonic())
         lost.end_processes({self.id}, self._home.parent, known, limit)
         if not self._await_end(max(0.5, end - time.monotonic())):
-            text = f"run {self.id}: its tasks were killed, but pid {self.pid} does not end the build"
+            text = f"run {self.id}: its tasks were killed, but pid {self.pid} goes on"
             raise BuildError(text, "it is a terminal or a notebook: end it there")
 
     def __repr__(self) -> str:
@@ -298,12 +299,11 @@ def past(home: Path, run: str = "last") -> Run:
     Raises:
         UsageError: there is no such run.
     """
-    notes: dict[str, RunNote] = {}
     for folder in reversed(run_folders(home)):
         note = read_note(folder) if run in ("last", folder.name) else None
         if note is not None:
             return _run(folder, note.pid, note.host, note.started)
-    known = [folder.name for folder in run_folders(home)] or list(notes)
+    known = [folder.name for folder in run_folders(home)]
     raise UsageError(f"no run '{run}'", did_you_mean(run, known))
 
 

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
-from nbpipe.core.progress import Progress, TaskProgress
+from nbpipe.core.progress import Progress, TaskRun
 from nbpipe.run.eventlog import read_events, run_folders
-
-
-class TaskRun(msgspec.Struct, frozen=True):
-    """One run of one task: the run's id, its start (seconds since the epoch, UTC), the task."""
-
-    run: str
-    started: float
-    task: TaskProgress
 
 
 def read_run(folder: Path) -> Progress:

@@ -34,9 +34,13 @@ MARK = "nbpipe-runner: "
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to build: the arguments of ``Pipeline.build``, and the absolute path of the spec."""
+    """What to build: the arguments of ``Pipeline.build``.
+
+    ``file`` and ``cells`` are absolute paths, of the spec and of a notebook's cell tasks.
+    """
 
     file: str
+    cells: str | None = None
     names: tuple[str, ...] = ()
     force: bool = False
     upstream: bool = True
@@ -70,7 +74,7 @@ def launch(request: Request, root: Path, home: Path) -> Run:
         home: its ``.nbpipe`` folder.
 
     Raises:
-        NbpipeError: as ``Pipeline.build`` raises it: LockedError, SpecError, StoreError, UsageError.
+        NbpipeError: what ``Pipeline.build`` raises before a task runs, such as LockedError.
         BuildError: the runner died, or did not begin within :data:`START_TIMEOUT` seconds.
     """
     process = _spawn(request, root)
@@ -90,7 +94,9 @@ def launch(request: Request, root: Path, home: Path) -> Run:
         _forget(process)
     if answer.error is not None:
         raise answer.error.error()
-    return without_work(home, answer.report) if answer.report is not None else past(home, answer.run)
+    if answer.report is not None:
+        return without_work(home, answer.report)
+    return past(home, answer.run)
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -98,7 +104,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
     A notebook's kernel has variables of its server, and makes matplotlib draw into its cells.
     """
-    ours = ("NBPIPE_TASK", "NBPIPE_RUN", "NBPIPE_ROOT")
+    ours = ("NBPIPE_TASK", "NBPIPE_RUN", "NBPIPE_ROOT", "NBPIPE_GIVEN")
     kept = {k: v for k, v in environ.items() if not k.startswith("JPY_") and k not in ours}
     if "inline" in kept.get("MPLBACKEND", ""):
         del kept["MPLBACKEND"]
@@ -166,7 +172,7 @@ def _kill(process: subprocess.Popen[str], pid: int) -> None:
 
 
 def _forget(process: subprocess.Popen[str]) -> None:
-    """The process that we started has forked and ended; where there is no fork, it is the runner."""
+    """What we started has forked and ended; where there is no fork, it is the runner itself."""
     if sys.platform == "win32":
         process.returncode = 0  # else Python warns that it still runs
     else:

@@ -101,16 +101,30 @@ def _run_in_thread(runner: Runner, on_wait: Callable[[], None]) -> BuildReport:
     thread.start()
     started.wait()
     interrupted = False
-    while thread.is_alive():
-        try:
-            thread.join(0.1)
-            on_wait()
-        except KeyboardInterrupt:
-            interrupted = True
-            loops[0].call_soon_threadsafe(runner.stop)
+    with _interruptible():
+        while thread.is_alive():
+            try:
+                thread.join(0.1)
+                on_wait()
+            except KeyboardInterrupt:
+                interrupted = True
+                loops[0].call_soon_threadsafe(runner.stop)
     if errors:
         raise errors[0]
     report = _report(result[0], [signal.SIGINT] if interrupted else [])
     if interrupted:
         raise KeyboardInterrupt
     return report
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt: asyncio.run waits for its loop, which we are blocking."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -16,6 +16,7 @@ from nbpipe.core.model import Failure, Job, Kind, Product, Record, Task
 from nbpipe.errors import Problem, SpecError, StoreError, UsageError
 from nbpipe.executors.base import ChecksKernels, Executor
 from nbpipe.store.facts import Gatherer, Taken
+from nbpipe.store.overlay import CELLS
 from nbpipe.store.records import RecordStore, file_stem
 
 
@@ -123,8 +124,23 @@ def make_job(
         result=task.notebook,
         timeout=task.timeout,
         attempt=attempt,
-        environ={"NBPIPE_RUN": folder.name, "NBPIPE_ROOT": str(gatherer.root)},
+        environ={
+            "NBPIPE_RUN": folder.name,
+            "NBPIPE_ROOT": str(gatherer.root),
+            "NBPIPE_GIVEN": str(_write_given(folder, task, upstream)),
+        },
     )
+
+
+def _write_given(folder: Path, task: Task, upstream: dict[str, Any] | None) -> Path:
+    """Keep what a task is given where ``%upstream`` in its kernel finds it."""
+    path = folder / f"{file_stem(task.name)}.given.json"
+    value = {"task": task.name, "upstream": upstream, "product": task.product}
+    try:
+        path.write_bytes(msgspec.json.encode(value))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
 
 
 def upstream_value(
@@ -176,8 +192,15 @@ def save_adopted(store: RecordStore, tasks: Collection[str], records: Mapping[st
     for name, record in records.items():
         if not store.path(name).exists():
             store.save(record)
-    for name in store.others(tasks):
-        store.remove(name)
+    for name, record in store.others(tasks).items():
+        if not _lives_in_a_cell(store, record):
+            store.remove(name)
+
+
+def _lives_in_a_cell(store: RecordStore, record: Record) -> bool:
+    """Whether a record belongs to a cell task of some notebook, which this build does not see."""
+    source = record.good.inputs.source if record.good is not None else ""
+    return source.startswith(f"{CELLS}/") and (store.home.parent / source).exists()
 
 
 def drop_if_empty(folder: Path) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -176,9 +176,7 @@ class Runner:
         code = {"done": 0, "failed": 1}.get(state, self._exit_code)
         trouble = None if error is None or forced else Trouble.of(error)
         with contextlib.suppress(StoreError):
-            write_note(
-                self._folder, msgspec.structs.replace(note, exit_code=code, error=trouble)
-            )
+            write_note(self._folder, msgspec.structs.replace(note, exit_code=code, error=trouble))
         self._log.emit(ev.RunFinished(state=state, seconds=time.monotonic() - began))
 
     async def _loop(self, plan: Plan) -> None:
@@ -344,9 +342,3 @@ class Runner:
     async def _close(self) -> None:
         for executor in self._executors.values():
             await executor.close()
-
-
-def exit_code(progress: Progress) -> int:
-    """The command line's exit code for a run that ended: 0, 1 or 130."""
-    codes: Mapping[str, int] = {"done": 0, "failed": 1, "interrupted": 130}
-    return codes.get(progress.state, 1)

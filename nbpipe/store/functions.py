@@ -42,12 +42,12 @@ def function_declared(text: str, dotted: str, path: str) -> Declared:
     found: dict[str, Location] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-            for key, where in _uses(node):
+            for key, where in upstream_uses(node):
                 found.setdefault(key, Location(path, where.lineno, where.col_offset + 1))
     return Declared(upstream=tuple(found), at=tuple(found.values()))
 
 
-def _uses(tree: ast.AST) -> list[tuple[str, ast.expr]]:
+def upstream_uses(tree: ast.AST) -> list[tuple[str, ast.expr]]:
     """Every ``upstream['name']`` in the order of the text."""
     uses = [
         (node.slice.value, node.slice)

@@ -19,7 +19,11 @@ def leftovers(store: RecordStore, tasks: Collection[str]) -> list[str]:
         tasks: names that the spec knows.
     """
     root = store.home.parent
-    found = [path for path in (store.home / "runs", store.folder / "damaged") if path.exists()]
+    found = [
+        path
+        for path in (store.home / "runs", store.home / "cells", store.folder / "damaged")
+        if path.exists()
+    ]
     found += sorted(store.home.rglob(".nbpipe-*.tmp"))
     found += [store.path(name) for name in sorted(store.others(tasks))]
     return [path.relative_to(root).as_posix() for path in found]

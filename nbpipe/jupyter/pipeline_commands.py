@@ -1,0 +1,138 @@
+"""The subcommands of ``%pipeline``: each takes the session and its options, returns a value."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from nbpipe.jupyter.session import Session
+from nbpipe.jupyter.show import CellProgress, Picture, Table, in_kernel
+from nbpipe.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from nbpipe.core.plan import Plan
+    from nbpipe.run.background import Run
+    from nbpipe.run.report import BuildReport
+    from nbpipe.views.plans import Explanation
+    from nbpipe.views.status import Status
+
+
+def show(session: Session, options: Namespace) -> Any:
+    """The DAG, live, with its buttons; the picture and the table where there are no widgets."""
+    pipeline = session.load()
+    if not in_kernel(session.shell):
+        return Picture(pipeline.plot(".svg").decode(), str(pipeline.status()))
+    from nbpipe.jupyter.panel import show_panel
+
+    show_panel(session)
+    return None
+
+
+def close_panels(session: Session) -> None:
+    """Close what :func:`show` left open."""
+    import sys
+
+    panel = sys.modules.get("nbpipe.jupyter.panel")
+    if panel is not None:
+        panel.close_panels(session)
+
+
+def status(session: Session, options: Namespace) -> Status:
+    """The state of every task."""
+    return session.load().status()
+
+
+def plan(session: Session, options: Namespace) -> Plan:
+    """What a build would run, and why."""
+    return session.load().plan(*options.names, force=options.force, upstream_of=options.upstream_of)
+
+
+def why(session: Session, options: Namespace) -> Explanation:
+    """Why a task would run, or would not."""
+    return session.load().why(options.task)
+
+
+def log(session: Session, options: Namespace) -> Table:
+    """Past runs, or those of a task."""
+    from nbpipe.views.runs import runs_table, task_runs_table
+
+    pipeline = session.load()
+    if options.task is None:
+        return Table(*runs_table(pipeline.history(20)))
+    return Table(*task_runs_table(pipeline.task_history(options.task)[-20:]))
+
+
+def plot(session: Session, options: Namespace) -> Picture:
+    """The picture alone."""
+    pipeline = session.load()
+    return Picture(pipeline.plot(".svg").decode(), str(pipeline.status()))
+
+
+def use(session: Session, options: Namespace) -> Status:
+    """Work on another pipeline."""
+    return session.use(options.path).status()
+
+
+def cancel(session: Session, options: Namespace) -> None:
+    """Stop the background build."""
+    run = session.load().attach()
+    if run is None:
+        print("no build is running")
+        return
+    run.cancel()
+    print(f"stopped run {run.id}")
+
+
+def scaffold(session: Session, options: Namespace) -> None:
+    """Create the missing sources."""
+    from pathlib import Path
+
+    from nbpipe.store.scaffold import new_sources
+    from nbpipe.store.specfile import find_spec
+
+    created, kept = new_sources(find_spec(session.path or Path.cwd()))
+    print("\n".join(f"created {path}" for path in created) or f"all {len(kept)} sources are there")
+
+
+def build(session: Session, options: Namespace) -> Plan | Run | BuildReport:
+    """Run what is stale, here with progress, or in the background."""
+    pipeline = session.load()
+    chosen: dict[str, Any] = {"force": options.force, "upstream_of": options.upstream_of}
+    if options.dry_run:
+        return pipeline.plan(*options.names, **chosen)
+    chosen |= {"jobs": options.jobs, "keep_going": options.keep_going}
+    if options.bg:
+        return pipeline.start(*options.names, **chosen)
+    report = build_here(session, pipeline, *options.names, **chosen)
+    raise_failures(report)
+    return report
+
+
+def build_here(session: Session, pipeline: Pipeline, *names: str, **options: Any) -> BuildReport:
+    """Build while the cell runs, with its progress shown; interrupting the cell ends the build."""
+    if not in_kernel(session.shell):
+        return _build_in_terminal(pipeline, *names, **options)
+    progress = CellProgress()
+    report = pipeline.build(*names, on_event=progress, on_wait=progress.tick, **options)
+    if report.run:
+        progress.show()
+    return report
+
+
+def _build_in_terminal(pipeline: Pipeline, *names: str, **options: Any) -> BuildReport:
+    from nbpipe.views.progress import PlainLines
+
+    return pipeline.build(*names, on_event=PlainLines(print), **options)
+
+
+def raise_failures(report: BuildReport) -> None:
+    """Make a failed build the error of its cell, so that whoever runs the notebook sees it.
+
+    Raises:
+        TaskError: a task failed.
+    """
+    from nbpipe.jupyter.failed import TaskError
+
+    failed = {n: t.failure for n, t in report.tasks.items() if t.result == "failed" and t.failure}
+    if failed:
+        raise TaskError(failed)
