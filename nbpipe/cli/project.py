@@ -59,6 +59,8 @@ def demo(folder: str, no_build: bool) -> int:
     if code == 0:
         click.echo(f"look at {folder}/output, change a script in {folder}/scripts, then:")
         click.echo(f"  cd {folder} && nbpipe build")
+        click.echo("or drive it from a notebook, live:")
+        click.echo(f"  cd {folder} && jupyter lab master.ipynb")
     return code
 
 
