@@ -10,7 +10,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from nbpipe.core.model import Cell
 from nbpipe.core.syntax import is_cell_magic, parse_cell
@@ -193,9 +193,16 @@ def _reachable(
 
 
 def _mentions(tree: ast.AST) -> set[str]:
-    """Every name, attribute and text in a tree: each may lead to a definition."""
+    """Every name, attribute and text in a tree: each may lead to a definition.
+
+    Not so the keys of ``upstream['name']``: a function and its task share a name, and what a
+    consumer sees of it are its products.
+    """
     found: set[str] = set()
+    keys = {id(node.slice) for node in ast.walk(tree) if _reads_upstream(node)}
     for node in ast.walk(tree):
+        if id(node) in keys:
+            continue
         if isinstance(node, ast.Name):
             found.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -203,6 +210,15 @@ def _mentions(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.add(node.value)
     return found
+
+
+def _reads_upstream(node: ast.AST) -> TypeGuard[ast.Subscript]:
+    return (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "upstream"
+        and isinstance(node.slice, ast.Constant)
+    )
 
 
 def _sha(text: str) -> str:

@@ -41,16 +41,20 @@ class PlainLines:
 
     Args:
         write: takes one line without its line end.
+        silent: kinds of events that are followed, but not written.
     """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(
+        self, write: Callable[[str], object], silent: tuple[type[ev.Event], ...] = ()
+    ) -> None:
         self._write = write
+        self._silent = silent
         self._progress = Progress()
 
     def __call__(self, event: ev.Event) -> None:
         """Take one event in, and write a line when it is worth one."""
         self._progress.apply(event)
-        line = self._line(event)
+        line = None if isinstance(event, self._silent) else self._line(event)
         if line is not None:
             self._write(printable(line) if "\n" not in line else line)
 
@@ -91,7 +95,7 @@ class LiveProgress:
         from rich.live import Live
 
         self._progress = Progress()
-        self._lines = PlainLines(self._print)
+        self._lines = PlainLines(self._print, silent=(ev.RunStarted, ev.TaskStarted))
         self._console = console
         self._live = Live(
             get_renderable=self._render,
@@ -115,8 +119,7 @@ class LiveProgress:
     def __call__(self, event: ev.Event) -> None:
         """Take one event in."""
         self._progress.apply(event)
-        if not isinstance(event, ev.RunStarted | ev.TaskStarted):
-            self._lines(event)
+        self._lines(event)
 
     def _print(self, line: str) -> None:
         from rich.text import Text
