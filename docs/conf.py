@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "from_code",
+    "cells",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext", "_static"]
@@ -35,6 +36,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(str|int|float|bool|bytes|dict|list|set|tuple|frozenset|object)"),
     # Aliases of types, which have no entry of their own.
     (r"py:class", r"(.*\.)?(Listener|Emit|Work|Theme|TypeAliasForwardRef)"),
+    # Events have a page of their own, which is no list of classes.
+    (r"py:class", r"nbpipe\.core\.events\..*"),
     # Of Progress; only the runner calls it, so the page leaves it out.
     (r"py:meth", "apply"),
     (r"py:exc", r"(KeyError|AttributeError|RuntimeError|Exception)"),

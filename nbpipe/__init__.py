@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbpipe.errors import UsageError as UsageError
     from nbpipe.executors.inline import InlineExecutor as InlineExecutor
     from nbpipe.pipeline import Pipeline as Pipeline
+    from nbpipe.run.background import Run as Run
     from nbpipe.run.report import BuildReport as BuildReport
     from nbpipe.views.status import Status as Status
 
@@ -37,6 +38,7 @@ _EXPORTS = {
     "NbpipeError": "nbpipe.errors",
     "Pipeline": "nbpipe.pipeline",
     "Plan": "nbpipe.core.plan",
+    "Run": "nbpipe.run.background",
     "Spec": "nbpipe.core.model",
     "SpecError": "nbpipe.errors",
     "Status": "nbpipe.views.status",
@@ -72,3 +74,8 @@ def load_ipython_extension(ipython: Any) -> None:
 def unload_ipython_extension(ipython: Any) -> None:
     """``%unload_ext nbpipe``."""
     import_module("nbpipe.jupyter.magics").unload(ipython)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Where Jupyter Server finds the extension that shows scripts with their injected cell."""
+    return [{"module": "nbpipe.jupyter.contents"}]

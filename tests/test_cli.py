@@ -325,6 +325,7 @@ def test_the_public_names_are_these():
         "NbpipeError",
         "Pipeline",
         "Plan",
+        "Run",
         "Spec",
         "SpecError",
         "Status",

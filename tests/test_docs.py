@@ -7,22 +7,26 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 from nbpipe import errors
 from nbpipe.cli.app import COMMANDS, cli
 from nbpipe.core import events as ev
+from nbpipe.jupyter import parsing
+from nbpipe.jupyter.magics import PipelineMagics
 from nbpipe.store.specfile import read_spec, spec_keys
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)
 BY_HAND = [p for p in PAGES if p.parent.name in ("tutorial", "how-to", "explanation")]
-TUTORIAL = ("wire", "build", "change")
+TUTORIAL = ("wire", "build", "change", "notebook")
 
 FORBIDDEN_INSTALL = re.compile(r"pip install\s+(-U\s+)?['\"]?nbpipe(\[|['\"]?\s|['\"]?$)", re.M)
 
@@ -91,6 +95,85 @@ def test_the_reference_has_every_command_with_every_option(site: Path) -> None:
         switches = [s for p in command.params for s in p.opts if isinstance(p, click.Option)]
         missing = [s for s in [*switches, "-h", "--help"] if s not in part]
         assert not missing, f"nbpipe {name} lacks {missing}"
+
+
+def parsers() -> dict[str, parsing.LineParser]:
+    """Every magic, and every subcommand of %pipeline, with what reads its line."""
+    subcommands = {f"%pipeline {n}": parsing.pipeline_parser(n) for n in parsing.SUBCOMMANDS}
+    return {
+        **subcommands,
+        "%upstream": parsing.upstream_parser(),
+        "%%task": parsing.task_parser(),
+    }
+
+
+def test_the_parsers_are_those_of_the_magics_that_are_registered() -> None:
+    """So that a new magic is missed here, and then in the reference."""
+    known = {"line": {"pipeline", "upstream"}, "cell": {"task"}}
+    assert {kind: set(names) for kind, names in PipelineMagics.magics.items()} == known
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_the_reference_has_every_magic_with_every_option(site: Path, name: str) -> None:
+    page = (site / "reference" / "magics.html").read_text(encoding="utf-8")
+    heading = re.search(rf"<h[23]><code[^>]*>{_spans(name)}</code>", page)
+    assert heading is not None, f"no section for {name}"
+    part = re.split("<h[23]>", page[heading.end() :])[0]
+    part = re.sub(r"<[^>]+>", "", part)
+    assert name.partition(" ")[0] in part
+    parser = parsers()[name]
+    arguments = [a.metavar for a in parser._actions if a.metavar and not a.option_strings]
+    missing = [word for word in [*parsing.options_of(parser), *arguments] if word not in part]
+    missing = [word for word in missing if word != "--help"]  # the page says it once, for all
+    assert not missing, f"{name} lacks {missing}"
+    if name.startswith("%pipeline"):
+        assert "Returns " in part
+
+
+def _spans(text: str) -> str:
+    """Words as Sphinx marks them up, each in an element of its own."""
+    return r"\s*".join(rf"<span class=\"pre\">{re.escape(word)}</span>" for word in text.split())
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_every_magic_is_shown_in_use(name: str) -> None:
+    written = r"%pipeline(?! [a-z])" if name == "%pipeline show" else re.escape(name)
+    assert re.search(rf"(?<!%){written}(?![\w-])", text_of(BY_HAND))
+
+
+@pytest.mark.parametrize(
+    "option",
+    sorted({o for p in parsers().values() for o in parsing.options_of(p) if o.startswith("--")}),
+)
+def test_every_option_of_a_magic_is_written_about(option: str) -> None:
+    """By hand; most of them are those of the command line."""
+    pages = [*BY_HAND, DOCS / "reference" / "magics.md"]
+    short = {"--upstream": r"|`-u\b", "--product": r"|`-p\b", "--help": r"|`-h\b"}.get(option, "")
+    assert re.search(rf"{option}\b(?!-){short}", text_of(pages))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown(PAGES))
+def test_only_magics_that_exist_are_shown(page: Path) -> None:
+    spans = re.findall(r"`(?:\w+ = )?(%[^`\n]+)`", page.read_text(encoding="utf-8"))
+    cells = [block.text for block in blocks(page) if block.language == "ipython3"]
+    lines = [line for cell in cells for line in cell.splitlines()]
+    magics = [m[1] for line in lines if (m := re.match(r"(?:\w+ = )?(%.*)", line))]
+    for line in [*spans, *magics]:
+        understand(line)
+
+
+def understand(line: str) -> None:
+    """Parse a magic's line as the magic does; others may only be of IPython itself."""
+    name, *words = line.split()
+    if name == "%pipeline":
+        parsing.pipeline_parser(words[0] if words else "show").parse_words(words[1:])
+        assert not words or words[0] in parsing.SUBCOMMANDS, line
+    elif name == "%upstream":
+        parsing.upstream_parser().parse_words(words)
+    elif name == "%%task":
+        parsing.task_parser().parse_words(words or ["NAME"])
+    else:
+        assert name in ("%load_ext", "%unload_ext", "%%bash", "%", "%XX"), line
 
 
 def test_the_reference_has_every_key_of_the_spec(site: Path) -> None:
@@ -164,6 +247,10 @@ def test_python_blocks_compile(page: Path) -> None:
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, f"{page.name}:{block.line}", "exec")
+        elif block.language == "ipython3":
+            magic, _, body = block.text.partition("\n")
+            text = body if magic.startswith("%%") else block.text
+            compile(TransformerManager().transform_cell(text), f"{page.name}:{block.line}", "exec")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown(PAGES))
@@ -177,20 +264,46 @@ def test_pipeline_files_are_accepted(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
-    """Every file is written, every command run, and what it prints is compared, loosely."""
+    """Every file is written, every command and cell run, and its output compared, loosely."""
     folder = tmp_path / "iris"
     folder.mkdir()
     printed = ""
-    for page in TUTORIAL:
-        for block in blocks(DOCS / "tutorial" / f"{page}.md"):
-            place = f"{page}.md:{block.line}"
-            if block.caption:
-                write(folder, block.caption, block.text)
-            elif block.language == "sh":
-                printed = run(folder, block.text, place)
-            elif block.language == "text":
-                missing = stable(block.text) - stable(printed)
-                assert not missing, f"{place}: {sorted(missing)} not in\n{printed}"
+    with kernel(folder) as cell:
+        for page in TUTORIAL:
+            for block in blocks(DOCS / "tutorial" / f"{page}.md"):
+                place = f"{page}.md:{block.line}"
+                if block.caption:
+                    write(folder, block.caption, block.text)
+                elif block.language == "sh":
+                    printed = run(folder, block.text, place)
+                elif block.language == "ipython3":
+                    printed = cell(block.text)
+                elif block.language == "text":
+                    missing = stable(block.text) - stable(printed)
+                    assert not missing, f"{place}: {sorted(missing)} not in\n{printed}"
+        panel = cell("%pipeline")
+    assert "5 tasks: 5 fresh" in panel
+
+
+@contextmanager
+def kernel(folder: Path) -> Iterator[Callable[[str], str]]:
+    """A kernel in a folder; called with a cell's text, it gives what the cell shows as text."""
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    notebook = new_notebook()
+    client = NotebookClient(
+        notebook, timeout=120, iopub_timeout=600, resources={"metadata": {"path": str(folder)}}
+    )
+
+    def run_cell(text: str) -> str:
+        notebook.cells.append(new_code_cell(text.rstrip("\n")))
+        done = client.execute_cell(notebook.cells[-1], len(notebook.cells) - 1)
+        texts = (o.get("text") or o.get("data", {}).get("text/plain", "") for o in done.outputs)
+        return "\n".join(texts)
+
+    with client.setup_kernel():
+        yield run_cell
 
 
 def test_the_tutorial_shows_the_injected_cell_as_it_is(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_a_wrong_key_names_the_valid_ones(shell):
 
 def test_a_stale_upstream_is_told_and_not_built(shell, diamond):
     shell.run("%upstream get")
-    assert "warning: stale or missing: get; to build: %upstream --build" in shell.out
+    assert "warning: stale or missing: get; to build: %upstream get --build" in shell.out
     assert not (diamond.root / "out").exists()
     shell.run("%upstream get --build")
     assert (diamond.root / "out/get.txt").exists()
@@ -355,6 +355,8 @@ def test_inside_a_build_upstream_gives_what_the_runner_injected(shell, tmp_path,
     (tmp_path / "given.json").write_text(json.dumps(given))
     monkeypatch.setenv("NBPIPE_GIVEN", str(tmp_path / "given.json"))
     monkeypatch.setenv("NBPIPE_TASK", "fit")
+    shell.run("%upstream get")
+    assert shell.value("upstream") == given["upstream"]
     shell.run("%upstream")
     assert shell.out == ""
     assert shell.value("(upstream, product)") == (given["upstream"], "x.ipynb")
@@ -423,6 +425,7 @@ def test_write_overwrites_nothing_without_force(shell, diamond):
     assert "has a task 'get'" in shell.error("%%task get --write new.py\nx = 1")
     assert "outside" in shell.error("%%task new --write ../new.py\nx = 1")
     assert (diamond.read("pipeline.yaml"), diamond.read("sepal.py")) == (spec, before)
+    assert "is the source of task 'get'" in shell.error("%%task new --write get.py --force\nx = 1")
     shell.value(f"%%task sepal --write sepal.py --force\n{BODY}")
     assert BODY in diamond.read("sepal.py")
 

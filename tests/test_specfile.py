@@ -668,6 +668,11 @@ def indented(by: int) -> str:
             id="flow item",
         ),
         pytest.param(
+            "tasks:\n  - source: a.py\n\n  - source: b.py\n",
+            "tasks:\n  - source: a.py\n\n  - source: b.py\n\n" + indented(2),
+            id="tasks apart",
+        ),
+        pytest.param(
             "tasks:\r\n- source: a.py\r\n",
             "tasks:\r\n- source: a.py\r\n" + ROWS.replace("\n", "\r\n"),
             id="CRLF",

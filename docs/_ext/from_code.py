@@ -6,6 +6,7 @@ way to the Markdown that is made here.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -22,6 +23,8 @@ from sphinx.util.nodes import make_refnode
 from nbpipe.cli.app import cli
 from nbpipe.core import events as ev
 from nbpipe.core.model import Failure, Meta, Resources, Task
+from nbpipe.jupyter import parsing, pipeline_commands
+from nbpipe.store import loading
 from nbpipe.store.specfile import json_schema, spec_keys
 
 _FENCE = re.compile(r"^```\{from-code\} (?P<part>\S+)\n```$", re.MULTILINE)
@@ -261,6 +264,96 @@ def _marked(text: str) -> str:
     return _MARKED.sub(r"`\1`", text)
 
 
+# -- magics --------------------------------------------------------------------------------
+
+_MAGICS = {"upstream": parsing.upstream_parser, "task": parsing.task_parser}
+
+_GIVEN = {
+    "Any": "nothing; it displays the panel, or in a terminal the table of states",
+    "None": "nothing",
+    "Table": "a table to look at",
+    "Picture": "a picture (SVG) to look at",
+    "Status": "{py:class}`~nbpipe.Status`",
+    "Plan": "{py:class}`~nbpipe.Plan`",
+    "Explanation": "{py:class}`~nbpipe.views.plans.Explanation`",
+    "BuildReport": "{py:class}`~nbpipe.BuildReport`",
+    "Run": "{py:class}`~nbpipe.run.background.Run`",
+}
+"""What the return type of a subcommand means for whoever types the magic."""
+
+_ONLY_WITH = {("build", "Plan"): "--dry-run", ("build", "Run"): "--bg"}
+"""Which option gives a type that is not the usual one."""
+
+
+def subcommands() -> str:
+    """Every subcommand of ``%pipeline``."""
+    return "\n\n".join(_subcommand(name) for name in parsing.SUBCOMMANDS)
+
+
+def magic(name: str) -> str:
+    """Usage and options of ``%upstream`` or ``%%task``."""
+    return _usage(_MAGICS[name]())
+
+
+def loaders() -> str:
+    """What ``%upstream --load`` makes of each suffix it knows, in a table."""
+    kinds: dict[str, list[str]] = {}
+    for suffix in loading._LOADERS:
+        kinds.setdefault(_KINDS_LOADED[_loader_kind(suffix)], []).append(f"`{suffix}`")
+    return table(("Suffix", "Value"), [(" ".join(s), k) for k, s in kinds.items()], "loaders")
+
+
+_KINDS_LOADED = {
+    "_frame": "a pandas data frame",
+    "_json": "plain Python values",
+    "_yaml": "plain Python values",
+    "_array": "NumPy arrays; pickled objects in them are refused",
+    "_image": "a Pillow image",
+    "_text": "the text",
+    "_pickle": "the object, if this pipeline has written the file",
+    "_joblib": "the object, if this pipeline has written the file",
+    "_notebook": "the notebook, as nbformat reads it",
+}
+
+
+def _loader_kind(suffix: str) -> str:
+    return loading._LOADERS[suffix].__qualname__.partition(".")[0]
+
+
+def _subcommand(name: str) -> str:
+    returned = inspect.signature(getattr(pipeline_commands, name)).return_annotation
+    kinds = sorted(returned.split(" | "), key=lambda kind: (name, kind) in _ONLY_WITH)
+    said = [
+        _GIVEN[kind] + (f" with `{_ONLY_WITH[name, kind]}`" if (name, kind) in _ONLY_WITH else "")
+        for kind in kinds
+    ]
+    title = f"(magic-pipeline-{name})=\n### `%pipeline {name}`"
+    text = _sentence(_coded(parsing.SUBCOMMANDS[name])) + "."
+    gives = f"Returns {'; '.join(said)}."
+    return "\n\n".join([title, text, _usage(parsing.pipeline_parser(name)), gives])
+
+
+def _usage(parser: parsing.LineParser) -> str:
+    """The usage line, and a table of arguments and options."""
+    rows = [
+        (_action_words(action), _coded(action.help or ""))
+        for action in parser._actions
+        if action.help and action.dest != "help"
+    ]
+    usage = " ".join(parser.format_usage().split()).removeprefix("usage: ")
+    options = table(("Option", "Meaning"), rows, "options") if rows else ""
+    return f"```text\n{usage}\n```\n\n{options}".rstrip()
+
+
+def _action_words(action: Any) -> str:
+    if not action.option_strings:
+        return f"`{action.metavar}`"
+    names = [f"`{name}`" for name in action.option_strings]
+    if action.nargs != 0:
+        names[-1] = f"`{action.option_strings[-1]} {action.metavar}`"
+    return ", ".join(names)
+
+
 # -- Markdown ------------------------------------------------------------------------------
 
 
@@ -292,7 +385,9 @@ def without_signature(
     app: Sphinx, what: str, name: str, obj: Any, opt: Any, signature: str, returns: str
 ) -> tuple[str, None] | None:
     """Values are handed out by nbpipe, so nobody needs to know how one is made."""
-    is_value = what == "class" and issubclass(obj, msgspec.Struct)
+    is_value = what == "class" and (
+        issubclass(obj, msgspec.Struct) or dataclasses.is_dataclass(obj)
+    )
     return ("", None) if is_value or what == "exception" else None
 
 
@@ -310,7 +405,16 @@ def find_short_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
     return make_refnode(app.builder, page, entry.docname, entry.node_id, content, names[0])
 
 
-PARTS = {"commands": commands, "keys": keys, "events": events, "failure": failure}
+PARTS = {
+    "commands": commands,
+    "keys": keys,
+    "events": events,
+    "failure": failure,
+    "subcommands": subcommands,
+    "magic-upstream": lambda: magic("upstream"),
+    "magic-task": lambda: magic("task"),
+    "loaders": loaders,
+}
 
 
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:

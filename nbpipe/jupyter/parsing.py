@@ -100,9 +100,24 @@ def _plan() -> LineParser:
     return parser
 
 
-def _one(name: str, argument: str, required: bool) -> LineParser:
-    parser = LineParser(f"%pipeline {name}", SUBCOMMANDS[name].capitalize() + ".")
-    parser.add_argument(argument, nargs=None if required else "?", metavar=argument.upper())
+_ARGUMENTS = {
+    "why": ("task", True, "the task in question"),
+    "log": ("task", False, "only the runs of this task"),
+    "use": ("path", True, "a spec file, or a folder from which it is looked for upward"),
+}
+
+
+def _described(name: str) -> LineParser:
+    text = SUBCOMMANDS[name]
+    return LineParser(f"%pipeline {name}", f"{text[0].upper()}{text[1:]}.")
+
+
+def _one(name: str) -> LineParser:
+    argument, required, help_text = _ARGUMENTS[name]
+    parser = _described(name)
+    parser.add_argument(
+        argument, nargs=None if required else "?", metavar=argument.upper(), help=help_text
+    )
     return parser
 
 
@@ -112,9 +127,7 @@ def pipeline_parser(name: str) -> LineParser:
         return _build()
     if name == "plan":
         return _plan()
-    if name in ("why", "log", "use"):
-        return _one(name, "path" if name == "use" else "task", required=name != "log")
-    return LineParser(f"%pipeline {name}", SUBCOMMANDS[name].capitalize() + ".")
+    return _one(name) if name in _ARGUMENTS else _described(name)
 
 
 def upstream_parser() -> LineParser:

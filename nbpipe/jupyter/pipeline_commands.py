@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,6 @@ def show(session: Session, options: Namespace) -> Any:
 
 def close_panels(session: Session) -> None:
     """Close what :func:`show` left open."""
-    import sys
-
     panel = sys.modules.get("nbpipe.jupyter.panel")
     if panel is not None:
         panel.close_panels(session)
@@ -113,10 +112,20 @@ def build_here(session: Session, pipeline: Pipeline, *names: str, **options: Any
     if not in_kernel(session.shell):
         return _build_in_terminal(pipeline, *names, **options)
     progress = CellProgress()
-    report = pipeline.build(*names, on_event=progress, on_wait=progress.tick, **options)
-    if report.run:
-        progress.show()
+    try:
+        report = pipeline.build(*names, on_event=progress, on_wait=progress.tick, **options)
+    finally:
+        if progress.progress.run:
+            progress.show()
+        renew_panels()
     return report
+
+
+def renew_panels() -> None:
+    """Bring the panels that are open in this notebook up to date."""
+    panel = sys.modules.get("nbpipe.jupyter.panel")
+    if panel is not None:
+        panel.renew_panels()
 
 
 def _build_in_terminal(pipeline: Pipeline, *names: str, **options: Any) -> BuildReport:

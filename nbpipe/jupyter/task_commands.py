@@ -13,6 +13,7 @@ from nbpipe.errors import UsageError, did_you_mean
 from nbpipe.jupyter import cells
 from nbpipe.jupyter.failed import TaskError
 from nbpipe.jupyter.namespace import named
+from nbpipe.jupyter.pipeline_commands import renew_panels
 from nbpipe.jupyter.session import Session
 from nbpipe.jupyter.show import Relay
 from nbpipe.pipeline import Pipeline
@@ -36,9 +37,12 @@ def run(session: Session, options: Namespace, body: str) -> Any:
     task = session.cells.add(pipeline, options.name, body, upstream, products)
     pipeline = session.load()
     _warn_if_stale(pipeline, task)
-    if options.run:
-        return _run_clean(pipeline, task, body, force=options.force)
-    return _explore(session, pipeline, task, body)
+    try:
+        if options.run:
+            return _run_clean(pipeline, task, body, force=options.force)
+        return _explore(session, pipeline, task, body)
+    finally:
+        renew_panels()
 
 
 def _warn_if_stale(pipeline: Pipeline, task: Task) -> None:
@@ -147,4 +151,5 @@ def _write(
         options.name, path, body, upstream=upstream, product=products, force=options.force
     )
     session.cells.remove(pipeline.root, options.name)
+    renew_panels()
     print(f"wrote {made} and added '{options.name}' to {pipeline.file.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Collection
@@ -22,10 +23,7 @@ from nbpipe.views.status import state_text
 def run(session: Session, options: Namespace) -> None:
     """Carry out one line."""
     inside = given()
-    if inside is not None and not options.names and not options.load:
-        session.shell.user_ns.update(
-            upstream=named(inside["upstream"]), product=named(inside["product"])
-        )
+    if inside is not None and not options.load and _give(session, inside, options.names):
         return
     pipeline = session.load()
     own = None if options.names else which_task(pipeline, session.shell.user_ns, options.task)
@@ -41,6 +39,17 @@ def run(session: Session, options: Namespace) -> None:
     session.shell.user_ns.update(space)
     if not options.quiet:
         print(_line(pipeline, own, names))
+
+
+def _give(session: Session, inside: dict[str, Any], names: Collection[str]) -> bool:
+    """Under a build: what the runner injected, or the part of it that is named."""
+    upstream = inside["upstream"] or {}
+    if not all(name in upstream for name in names):
+        return False
+    if names:
+        upstream = {name: upstream[name] for name in names}
+    session.shell.user_ns.update(upstream=named(upstream or None), product=named(inside["product"]))
+    return True
 
 
 def _wanted(pipeline: Pipeline, own: str | None, names: Collection[str]) -> tuple[str, ...]:
@@ -75,8 +84,9 @@ def _make_ready(
         return
     stale = [n for n, d in plan.decisions.items() if d.action == "run"]
     if not options.quiet:
-        what = f"--task {own} --build" if options.task else "--build"
-        print(f"warning: stale or missing: {', '.join(stale)}; to build: %upstream {what}")
+        words = [*options.names, *(("--task", options.task) if options.task else ())]
+        line = shlex.join([*words, "--build", *(("--load",) if options.load else ())])
+        print(f"warning: stale or missing: {', '.join(stale)}; to build: %upstream {line}")
         if own is not None and in_kernel(session.shell):
             _offer_button(session, own)
 

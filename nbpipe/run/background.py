@@ -51,6 +51,7 @@ class Run:
         pid: process id of the runner on ``host``; 0: there is none.
         host: name of the machine.
         created: when it began, seconds since the epoch, UTC.
+        ended: its report, where there is no log to read it from; None: read the log.
     """
 
     id: str
@@ -58,13 +59,16 @@ class Run:
     pid: int = field(compare=False)
     host: str = field(compare=False)
     created: float = field(compare=False)
-    _fold: _Fold = field(compare=False)
-    _ended: BuildReport | None = field(default=None, compare=False)
+    ended: BuildReport | None = field(default=None, compare=False)
+    _fold: _Fold = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fold", _Fold(self.folder))
 
     @property
     def progress(self) -> Progress:
         """How far it is. Reads what is new in the log; the value is shared, do not change it."""
-        return self._ended.progress if self._ended is not None else self._fold.read()
+        return self.ended.progress if self.ended is not None else self._fold.read()
 
     @property
     def status(self) -> RunStatus:
@@ -125,8 +129,8 @@ class Run:
         Raises:
             UsageError: it has not.
         """
-        if self._ended is not None:
-            return self._ended
+        if self.ended is not None:
+            return self.ended
         status = self.status
         if status == "running":
             raise UsageError(f"run {self.id} has not ended", "wait() waits for it")
@@ -166,7 +170,9 @@ class Run:
             known = self._descendants()
             if not self._ask_to_end(0.75 * timeout):
                 self._force(known, end)
-        if self.id and self.host == socket.gethostname():
+        # What a task of a good run left behind on purpose is not ours to end.
+        broken = running or self.status in ("lost", "interrupted")
+        if broken and self.host == socket.gethostname():
             lost.end_processes({self.id}, self._home.parent, limit=max(0.5, end - time.monotonic()))
         if self.status == "lost":
             lost.settle_if_free(self._home, self._home.parent)
@@ -182,7 +188,7 @@ class Run:
 
     def _holds(self) -> bool:
         """Whether it goes on: it holds the pipeline, and its process lives as far as we can see."""
-        found = None if self._ended is not None else holder(self._home)
+        found = None if self.ended is not None else holder(self._home)
         return found is not None and found.run == self.id
 
     def _process(self) -> psutil.Process | None:
@@ -201,8 +207,11 @@ class Run:
             )
 
     def _descendants(self) -> list[psutil.Process]:
-        """What the runner has started, with the sessions of its kernels."""
-        runner = self._process()
+        """What a background runner has started, with the sessions of its kernels.
+
+        What another kind of process has started may have nothing to do with the build.
+        """
+        runner = self._process() if self._is_background else None
         if runner is None:
             return []
         with contextlib.suppress(psutil.Error):
@@ -286,7 +295,7 @@ def running(home: Path) -> Run | None:
     found = holder(home)
     if found is None or not (home / RUNS / found.run).is_dir():
         return None
-    return _run(home / RUNS / found.run, found.pid, found.host, found.started)
+    return Run(found.run, home / RUNS / found.run, found.pid, found.host, found.started)
 
 
 def past(home: Path, run: str = "last") -> Run:
@@ -302,18 +311,14 @@ def past(home: Path, run: str = "last") -> Run:
     for folder in reversed(run_folders(home)):
         note = read_note(folder) if run in ("last", folder.name) else None
         if note is not None:
-            return _run(folder, note.pid, note.host, note.started)
+            return Run(folder.name, folder, note.pid, note.host, note.started)
     known = [folder.name for folder in run_folders(home)]
     raise UsageError(f"no run '{run}'", did_you_mean(run, known))
 
 
 def without_work(home: Path, report: BuildReport) -> Run:
     """The run that was not made, because there was nothing to do."""
-    return Run("", home / RUNS, 0, socket.gethostname(), time.time(), _Fold(home), report)
-
-
-def _run(folder: Path, pid: int, host: str, created: float) -> Run:
-    return Run(folder.name, folder, pid, host, created, _Fold(folder))
+    return Run("", home / RUNS, 0, socket.gethostname(), time.time(), report)
 
 
 def _past(end: float | None) -> bool:

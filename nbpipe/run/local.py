@@ -82,7 +82,7 @@ def _run_in_thread(runner: Runner, on_wait: Callable[[], None]) -> BuildReport:
     result: list[Progress] = []
     errors: list[BaseException] = []
     loops: list[asyncio.AbstractEventLoop] = []
-    started = threading.Event()
+    started, ended = threading.Event(), threading.Event()
 
     async def work() -> None:
         loops.append(asyncio.get_running_loop())
@@ -96,15 +96,17 @@ def _run_in_thread(runner: Runner, on_wait: Callable[[], None]) -> BuildReport:
             errors.append(error)
         finally:
             started.set()
+            ended.set()
 
     thread = threading.Thread(target=target, name="nbpipe-build", daemon=True)
     thread.start()
     started.wait()
     interrupted = False
     with _interruptible():
-        while thread.is_alive():
+        # Not with join(): in Python 3.11 an interrupt in it makes the thread count as ended.
+        while not ended.is_set():
             try:
-                thread.join(0.1)
+                ended.wait(0.1)
                 on_wait()
             except KeyboardInterrupt:
                 interrupted = True

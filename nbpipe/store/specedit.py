@@ -115,10 +115,21 @@ def _spliced(text: str, rows: Sequence, item: list[str], index: int | None, file
     new = [indent + line if line else line for line in item]
     if index is None:
         start = end = _end_of(rows.items[-1], lines, rows.column)
+        if _are_apart(rows, lines):
+            new.insert(0, "")
     else:
         node = rows.items[index]
         start, end = _dash_line(node, lines, rows.column), node.end
     return _joined(lines[:start], new, lines[end:], text)
+
+
+def _are_apart(rows: Sequence, lines: list[str]) -> bool:
+    """Whether the file keeps a blank line between its last two tasks."""
+    if len(rows.items) < 2:
+        return False
+    dash = _dash_line(rows.items[-1], lines, rows.column)
+    between = lines[rows.items[-2].end : dash]
+    return any(not line.strip() for line in between)
 
 
 def _end_of(node: Node, lines: list[str], column: int) -> int:

@@ -49,11 +49,14 @@ def write_task(
     target = file.parent / source
     known = name in {task.name for task in spec.tasks}
     if target.exists() and not force:
-        raise UsageError(
-            f"{source}: is there already", "choose another path, or use --force"
-        )
+        raise UsageError(f"{source}: is there already", "choose another path, or use --force")
     if known and not force:
         raise UsageError(f"{file.name} has a task '{name}'", "choose another name, or use --force")
+    for other in spec.tasks:
+        if other.source == source and other.name != name:
+            raise UsageError(
+                f"{source}: is the source of task '{other.name}'", "choose another path"
+            )
     entry = _entry(spec, name, source, upstream, product)
     text = file.read_bytes().decode("utf-8")
     edited = spec_text_with_task(text, entry, replace=name if known else None, file=file.name)

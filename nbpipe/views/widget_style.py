@@ -36,7 +36,7 @@ ARROWS = "arrows"
 """Id of the element that carries every arrow as one picture."""
 
 BEACON = "beacon"
-"""Id of a tiny element in the far corner; its picture loads when the canvas is first seen."""
+"""Id of the node that tells when a canvas is first on the screen."""
 
 PICKED = {"light": "#1976d2", "dark": "#64b5f6"}
 """Around the selected node."""
@@ -62,7 +62,6 @@ def stylesheet(theme: FixedTheme, width: float, forced: Mapping[str, State], pic
         {"selector": "core", "css": {"active-bg-opacity": 0}},
         {"selector": "node", "css": _card_css(colours, width)},
         {"selector": f"#{ARROWS}", "css": _arrows_css(theme)},
-        {"selector": f"#{BEACON}", "css": _beacon_css()},
         *({"selector": f"node.{state}", "css": css} for state, css in by_state.items()),
     ]
     for state, css in by_state.items():
@@ -130,18 +129,17 @@ def _arrows_css(theme: FixedTheme) -> dict[str, Any]:
     }
 
 
-def _beacon_css() -> dict[str, Any]:
+def beacon_css() -> dict[str, Any]:
+    """The style of a node that is not seen."""
     return {
-        "label": "",
+        "width": 1,
+        "height": 1,
         "background-opacity": 0,
-        "border-width": 0,
         "background-image": _picture((), 1, 1, "light"),
         "background-width": "1px",
         "background-height": "1px",
         "background-position-x": "0px",
         "background-position-y": "0px",
-        "events": "no",
-        "z-index": 1,
     }
 
 
@@ -186,4 +184,5 @@ def _picture(shapes: tuple[Shape, ...], width: float, height: float, theme: Fixe
     text = svg(Scene(width, height, (Group(shapes),), "", ""), theme)
     # Its own size, not the page's: on a canvas there is no page.
     text = re.sub(r' style="[^"]*"', "", text, count=1)
-    return "data:image/svg+xml;utf8," + quote(text, safe="<>/=:;,()#'! -.".replace("#", ""))
+    # All of it quoted: Cytoscape takes a space for the end of an address.
+    return "data:image/svg+xml;utf8," + quote(text, safe="")
