@@ -9,6 +9,12 @@ import pytest
 from tests.projects import Project
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests go last: Playwright keeps an event loop running in the main thread."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty project."""

@@ -129,7 +129,7 @@ class RecordStore:
     def _files(self) -> list[Path]:
         try:
             return sorted(p for p in self.folder.iterdir() if p.suffix == ".json")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _read(self, path: Path) -> Record | None:
