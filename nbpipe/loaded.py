@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,7 +15,9 @@ from nbpipe.core.graph import Graph, build_graph, is_wildcard
 from nbpipe.core.model import Record, Spec
 from nbpipe.core.plan import Plan, make_plan
 from nbpipe.errors import UsageError, did_you_mean
+from nbpipe.store.cache import load_cache, save_cache
 from nbpipe.store.facts import Gatherer
+from nbpipe.store.imports import ImportFollower
 from nbpipe.store.overlay import read_overlay, with_cells
 from nbpipe.store.records import RecordStore
 from nbpipe.store.specfile import find_spec, read_spec
@@ -25,6 +28,43 @@ if TYPE_CHECKING:
     from nbpipe.views.status import Status
 
 Theme = Literal["auto", "light", "dark"]
+
+
+class Unchanged(msgspec.Struct, frozen=True):
+    """A pipeline in which everything is fresh, and nothing has changed since that was found.
+
+    Attributes:
+        plan: every task is skipped.
+        name: of the pipeline.
+        rows: its table of states, encoded.
+    """
+
+    plan: Plan
+    name: str
+    rows: bytes
+
+    def status(self) -> Status:
+        """The state of every task, as :meth:`LoadedPipeline.status` gives it."""
+        from nbpipe.views.status import Status, StatusRow
+
+        rows = msgspec.msgpack.decode(self.rows, type=tuple[StatusRow, ...])
+        return Status(rows, self.name, time.time())
+
+
+def unchanged(path: str | os.PathLike[str] | None = None) -> Unchanged | None:
+    """Whether everything is still fresh, told by signatures alone; None: load and plan.
+
+    Args:
+        path: as :meth:`LoadedPipeline.load` takes it.
+
+    Raises:
+        SpecError: there is no pipeline.yaml.
+    """
+    file = find_spec(Path(path) if path is not None else Path.cwd())
+    cache = load_cache(file.parent, file)
+    if cache is None:
+        return None
+    return Unchanged(cache.plan, file.parent.resolve().name, cache.rows)
 
 
 class LoadedPipeline:
@@ -41,6 +81,7 @@ class LoadedPipeline:
         self.root = file.parent
         self.spec = spec
         self.cells = cells
+        self._began_ns = 0
         self.store = RecordStore(self.root)
         self._gatherer = Gatherer(self.root, spec)
         records = self._records()
@@ -66,11 +107,15 @@ class LoadedPipeline:
             SpecError: there is none, or it or a source is wrong; carries every problem.
             RecordVersionError: a record was written by a newer nbpipe.
         """
+        began = time.time_ns()
         file = find_spec(Path(path) if path is not None else Path.cwd())
         spec = read_spec(file)
         if cells is None:
-            return cls(file, spec)
-        return cls(file, with_cells(spec, read_overlay(Path(cells))), Path(cells))
+            pipeline = cls(file, spec)
+        else:
+            pipeline = cls(file, with_cells(spec, read_overlay(Path(cells))), Path(cells))
+        pipeline._began_ns = began
+        return pipeline
 
     def reload(self) -> Self:
         """The pipeline as its files are now."""
@@ -133,16 +178,35 @@ class LoadedPipeline:
             UsageError: there is no such task.
         """
         tasks = self._chosen(names, upstream, upstream_of)
-        records = self._records()
-        facts = self._gatherer.all_facts(self.graph.tasks.values(), records)
         forced = (tasks if tasks is not None else self.graph.tasks.keys()) if force else ()
-        return make_plan(self.graph, facts, records, tasks=tasks, force=forced)
+        return self._planned(tasks, forced, ImportFollower(self.root))
+
+    def _planned(
+        self, tasks: Collection[str] | None, force: Collection[str], follower: ImportFollower
+    ) -> Plan:
+        records = self._records()
+        facts = self._gatherer.all_facts(self.graph.tasks.values(), records, follower)
+        return make_plan(self.graph, facts, records, tasks=tasks, force=force)
 
     def status(self) -> Status:
         """The state of every task, with its reason, last run and products."""
+        return self._status(self.plan())
+
+    def _remember_fresh(self) -> bool:
+        """Keep, for the next time, that the whole pipeline is fresh; returns whether it was."""
+        follower = ImportFollower(self.root)
+        plan = self._planned(None, (), follower)
+        if not plan.idle or self.cells is not None or self.warnings:
+            return False
+        rows = msgspec.msgpack.encode(self._status(plan).rows)
+        consulted = self._gatherer.consulted(self.store, follower)
+        consulted.paths.add(self.file)
+        return save_cache(self.root, self.file, plan, rows, consulted, self._began_ns)
+
+    def _status(self, plan: Plan) -> Status:
         from nbpipe.views.status import make_status
 
-        return make_status(self.graph, self.plan(), self._records(), self.name)
+        return make_status(self.graph, plan, self._records(), self.name)
 
     def why(self, task: str) -> Explanation:
         """Why a task would run, or would not, with what changed in its source.

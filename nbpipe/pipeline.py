@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from nbpipe.core import events as ev
 from nbpipe.core.model import Kind
 from nbpipe.core.plan import Plan
-from nbpipe.errors import LockedError, UsageError
+from nbpipe.errors import LockedError, NbpipeError, UsageError
 from nbpipe.loaded import LoadedPipeline, Theme
 from nbpipe.run.report import BuildReport, nothing_to_do
 
@@ -131,6 +132,7 @@ class Pipeline(LoadedPipeline):
             plan_time = time.monotonic()
             plan = pipeline.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
             if plan.idle:
+                pipeline._settle(plan)
                 return nothing_to_do(plan, time.monotonic() - plan_time)
             try:
                 return pipeline._build(plan, force, jobs, keep_going, on_event, on_wait, executor)
@@ -138,6 +140,18 @@ class Pipeline(LoadedPipeline):
                 if not wait_until_free(self.store.home, end):
                     raise
             pipeline = pipeline.reload()
+
+    def _settle(self, plan: Plan) -> None:
+        """What a build leaves behind that found nothing to do, if it may write."""
+        from nbpipe.run.lock import build_lock
+        from nbpipe.run.prepare import save_adopted
+
+        records = self._records()
+        if any(not self.store.path(name).exists() for name in records):
+            with contextlib.suppress(NbpipeError), build_lock(self.store.home, "rename"):
+                save_adopted(self.store, self.graph.tasks, records)
+        if len(plan.decisions) == len(self.graph.tasks):
+            self._remember_fresh()
 
     def _build(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,10 +94,12 @@ def build(
     declared products, or the bytes of the products that it reads have changed, or when one of
     its own products is missing or was changed.
     """
-    pipeline = _load(entry_point)
     names = (*tasks, *globs)
     if dry_run:
-        return _show_plan(pipeline, names, force, not skip_upstream, upstream_of, as_json)
+        return _show_plan(entry_point, names, force, not skip_upstream, upstream_of, as_json)
+    if not (names or force or upstream_of or background) and _is_done(entry_point, as_json):
+        return 0
+    pipeline = _load(entry_point)
     how = Choice(force, not skip_upstream, upstream_of, jobs, keep_going)
     if background:
         return _start(pipeline, names, how, wait, as_json)
@@ -173,7 +177,19 @@ def plan(
 ) -> int:
     """Tell what a build would run, and why, with the time that it took before."""
     names = (*tasks, *globs)
-    return _show_plan(_load(entry_point), names, force, not skip_upstream, upstream_of, as_json)
+    return _show_plan(entry_point, names, force, not skip_upstream, upstream_of, as_json)
+
+
+def _is_done(entry_point: str | None, as_json: bool) -> bool:
+    """Whether nothing has changed since everything was fresh; then says so."""
+    from nbpipe.loaded import unchanged
+    from nbpipe.run.report import nothing_to_do
+
+    began = time.monotonic()
+    known = None if "NBPIPE_TASK" in os.environ else unchanged(entry_point)
+    if known is not None:
+        finish(nothing_to_do(known.plan, time.monotonic() - began), as_json, traceback=False)
+    return known is not None
 
 
 def _load(entry_point: str | None) -> Pipeline:
@@ -199,14 +215,23 @@ def _start(
 
 
 def _show_plan(
-    pipeline: Pipeline,
+    entry_point: str | None,
     names: tuple[str, ...],
     force: bool,
     upstream: bool,
     upstream_of: str | None,
     as_json: bool,
 ) -> int:
-    found = pipeline.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
+    from nbpipe.loaded import unchanged
+
+    known = None if names or force or upstream_of else unchanged(entry_point)
+    found = (
+        known.plan
+        if known is not None
+        else _load(entry_point).plan(
+            *names, force=force, upstream=upstream, upstream_of=upstream_of
+        )
+    )
     if as_json:
         echo_json(found)
     else:

@@ -38,7 +38,9 @@ def _load(entry_point: str | None) -> Pipeline:
 @entry_point
 def status(as_json: bool, entry_point: str | None) -> None:
     """Show the state of every task: its reason, its last run, its products."""
-    found = _load(entry_point).status()
+    from nbpipe.loaded import unchanged
+
+    found = (unchanged(entry_point) or _load(entry_point)).status()
     if as_json:
         echo_json(found.to_dict())
     else:

@@ -38,7 +38,7 @@ def close_panels(session: Session) -> None:
 
 def status(session: Session, options: Namespace) -> Status:
     """The state of every task."""
-    return session.load().status()
+    return session.status()
 
 
 def plan(session: Session, options: Namespace) -> Plan:

@@ -20,6 +20,7 @@ from nbpipe.core.model import (
     Task,
 )
 from nbpipe.errors import Problem, SpecError
+from nbpipe.store.cache import Consulted
 from nbpipe.store.functions import function_declared, module_file
 from nbpipe.store.imports import ImportFollower
 from nbpipe.store.products import digest_product
@@ -116,10 +117,24 @@ class Gatherer:
         path = self._path(task)
         return read_text(self.root / path, path)
 
-    def all_facts(self, tasks: Iterable[Task], records: Mapping[str, Record]) -> dict[str, Facts]:
+    def all_facts(
+        self,
+        tasks: Iterable[Task],
+        records: Mapping[str, Record],
+        follower: ImportFollower | None = None,
+    ) -> dict[str, Facts]:
         """Today's facts of many tasks; a module that several import is read once."""
-        follower = ImportFollower(self.root)
+        follower = follower or ImportFollower(self.root)
         return {task.name: self.facts(task, records.get(task.name), follower) for task in tasks}
+
+    def consulted(self, store: RecordStore, follower: ImportFollower) -> Consulted:
+        """All that a plan of the whole pipeline rests on, besides the spec file."""
+        found = Consulted()
+        for task in self.spec.tasks:
+            found.paths |= {self.root / self._path(task), store.path(task.name)}
+            found.trees |= {self.root / path for path in task.products.values()}
+        found.paths |= follower.files | follower.looked
+        return found
 
     def facts(
         self, task: Task, record: Record | None, follower: ImportFollower | None = None

@@ -39,11 +39,16 @@ class ImportFollower:
     Args:
         root: folder of pipeline.yaml, where kernels run.
         extra: further folders in which modules are sought.
+
+    Attributes:
+        looked: the folders in which a module was sought, and the scripts that were: a new file in
+            one of them may change what an import means.
     """
 
     def __init__(self, root: Path, extra: Sequence[Path] = ()) -> None:
         self.root = Path(root).resolve()
         self.roots = search_roots(self.root, extra)
+        self.looked: set[Path] = set()
         self._modules: dict[Path, _Module] = {}
         self._found: dict[tuple[str, tuple[Path, ...]], tuple[Path, ...]] = {}
 
@@ -104,6 +109,7 @@ class ImportFollower:
                 yield near, roots
         for run in imports.runs:
             script = _absolute(self.root, run)
+            self.looked |= {script, script.parent}
             if _inside(script, self.root) and script.is_file():
                 yield script, tuple(dict.fromkeys([script.parent, *roots]))
 
@@ -116,6 +122,8 @@ class ImportFollower:
                 return ()
             roots = (base,)
         targets = list(self._resolve(one.module, roots))
+        if one.level:
+            self.looked.add(base)
         if one.level and (init := base / "__init__.py").is_file():
             targets.insert(0, init)
         names = one.names
@@ -130,8 +138,13 @@ class ImportFollower:
         """Files that an import of a dotted name loads, packages on the way included."""
         key = (dotted, roots)
         if key not in self._found:
-            self._found[key] = tuple(_walk(dotted.split("."), roots)) if dotted else ()
+            self._found[key] = tuple(_walk(dotted.split("."), roots, self.looked)) if dotted else ()
         return self._found[key]
+
+    @property
+    def files(self) -> set[Path]:
+        """The modules that were read."""
+        return set(self._modules)
 
     def _module(self, file: Path) -> _Module:
         if file not in self._modules:
@@ -180,10 +193,11 @@ def _inside(path: Path, root: Path) -> bool:
     return path.is_relative_to(root)
 
 
-def _walk(parts: Sequence[str], roots: Sequence[Path]) -> Iterable[Path]:
+def _walk(parts: Sequence[str], roots: Sequence[Path], looked: set[Path]) -> Iterable[Path]:
     """Follow a dotted name: in each folder a package comes before a module before a bare folder."""
     folders = list(roots)
     for part in parts:
+        looked.update(folders)
         if not part.isidentifier():
             return
         bare = []

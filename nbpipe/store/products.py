@@ -51,6 +51,18 @@ def digest_product(path: Path, known: FileState | None = None) -> FileState | No
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def tree_signature(folder: Path) -> tuple[int, int, int, int]:
+    """Size, mtime, ctime and a number for the names and inodes of all that is in a folder.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = _signature(folder)
+    if state is None:
+        raise FileNotFoundError(folder)
+    return (state.size, state.mtime_ns, state.ctime_ns, state.inode)
+
+
 def publish(made: Path, product: Path) -> None:
     """Move a finished file over a product in one step; both old and new are never half there.
 
