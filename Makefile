@@ -22,8 +22,8 @@ floors:  ## imports go down only
 test:  ## all tests
 	$(PYTHON) -m pytest
 
-core:  ## the tests that start no kernel and no browser: seconds
-	$(PYTHON) -m pytest -m "not kernel and not browser"
+core:  ## the tests that start no kernel, no build of their own and no browser: seconds
+	$(PYTHON) -m pytest -m "not kernel and not process and not browser"
 
 docs:  ## the site, warnings as errors
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html

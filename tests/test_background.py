@@ -49,6 +49,8 @@ Path("stuck").touch()
 ctypes.PyDLL(None).sleep(300)
 """
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def held(project: Project):
@@ -428,8 +430,8 @@ def test_a_runner_that_does_not_answer_is_killed_with_what_it_started(held):
     until(lambda: holds(run))
     os.kill(run.pid, signal.SIGSTOP)
     began = time.monotonic()
-    assert run.cancel(timeout=2.0)
-    assert time.monotonic() - began < 3
+    assert run.cancel()
+    assert time.monotonic() - began < 6
     assert not lost.marked({run.id}, held.root)
     assert (run.status, run.report().exit_code) == ("interrupted", 130)
     held.write("go", "")

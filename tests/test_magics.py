@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from nbpipe import InlineExecutor, UsageError, pipeline
 from nbpipe.jupyter.completer import complete
@@ -21,11 +23,18 @@ from nbpipe.jupyter.namespace import NoSuchKeyError, named, task_of_source
 from tests.projects import fake_work
 
 
+def new_shell() -> InteractiveShell:
+    """IPython's shell without a history, and without the collection that each makes at exit."""
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    atexit.unregister(shell.atexit_operations)
+    return shell
+
+
 class Shell:
     """An IPython shell in a project's folder."""
 
     def __init__(self, capsys) -> None:
-        self.ip = InteractiveShell()
+        self.ip = new_shell()
         self.capsys = capsys
         self.ip.run_line_magic("load_ext", "nbpipe")
 
@@ -57,7 +66,6 @@ def shell(diamond, monkeypatch, capsys):
     shell = Shell(capsys)
     yield shell
     shell.ip.run_line_magic("unload_ext", "nbpipe")
-    shell.ip.history_manager.end_session()
 
 
 # -- loading -------------------------------------------------------------------------------
@@ -76,11 +84,10 @@ def test_loading_twice_unloading_and_loading_again_works(shell):
 
 def test_loading_puts_no_name_into_the_users_namespace(diamond, monkeypatch):
     monkeypatch.chdir(diamond.root)
-    ip = InteractiveShell()
+    ip = new_shell()
     before = set(ip.user_ns)
     ip.run_line_magic("load_ext", "nbpipe")
     assert set(ip.user_ns) == before
-    ip.history_manager.end_session()
 
 
 def test_it_loads_where_there_is_no_pipeline(tmp_path, monkeypatch, capsys):
@@ -89,7 +96,6 @@ def test_it_loads_where_there_is_no_pipeline(tmp_path, monkeypatch, capsys):
     shown = shell.error("%pipeline status")
     assert shown.count("\n") == 2
     assert shown.startswith("pipeline.yaml: not found; searched ")
-    shell.ip.history_manager.end_session()
 
 
 def test_loading_imports_no_heavy_library(tmp_path):
