@@ -26,6 +26,7 @@ COMMANDS = {
     "schema": ("nbpipe.cli.inspect", "Print the JSON schema of pipeline.yaml, for editors."),
     "scaffold": ("nbpipe.cli.project", "Create the missing sources, or a new project."),
     "demo": ("nbpipe.cli.project", "Write the iris project into a new folder and build it."),
+    "nb": ("nbpipe.cli.nb", "Work on the sources' own files, for editors: inject, remove, …"),
     "clean": ("nbpipe.cli.project", "Remove what nbpipe left behind, or also the products."),
     "doctor": ("nbpipe.cli.doctor", "Check the installation and the project."),
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata, util
 from pathlib import Path
@@ -53,6 +57,7 @@ def examine(start: Path) -> Iterator[Finding]:
     yield Finding("Python", True, f"{platform.python_version()} at {sys.executable}")
     yield from _libraries()
     yield _kernels()
+    yield from _server()
     yield from _project(start)
 
 
@@ -74,6 +79,60 @@ def _kernels() -> Finding:
     names = kernel_names()
     hint = "install one: python -m ipykernel install --sys-prefix"
     return Finding("kernels", bool(names), ", ".join(names) or "none", hint)
+
+
+def _server() -> Iterator[Finding]:
+    """Whether scripts open with their injected cell in the Jupyter of this environment."""
+    elsewhere = (
+        "if Jupyter runs in another environment, install nbpipe-kit there too, or write "
+        "%load_ext nbpipe and %upstream in the notebook"
+    )
+    if util.find_spec("jupyter_server") is None:
+        yield Finding("Jupyter server", None, "none in this environment", elsewhere)
+        return
+    on = _server_extensions()
+    seen = f"jupyter_server {metadata.version('jupyter_server')} at {sys.prefix}"
+    yield Finding("Jupyter server", True, seen)
+    other = shutil.which("jupyter-lab") or shutil.which("jupyter-server")
+    if other and not _here(other):
+        yield Finding("jupyter on the PATH", None, f"{other}, of another environment", elsewhere)
+    if on.get("nbpipe"):
+        yield Finding("Jupyter extension", True, "enabled: scripts open with their injected cell")
+    else:
+        hint = "jupyter server extension enable nbpipe --sys-prefix, then start Jupyter anew"
+        yield Finding("Jupyter extension", None, "not enabled", hint)
+    if not on.get("jupyterlab_jupytext"):
+        seen = "not enabled: only .ipynb sources open as notebooks"
+        hint = "jupyter server extension enable jupyterlab_jupytext --sys-prefix"
+        yield Finding("jupytext in Jupyter", None, seen, hint)
+    if on.get("ploomber"):
+        seen = "Ploomber's extension is enabled, which current Jupyter servers cannot run"
+        yield Finding("ploomber", False, seen, "jupyter server extension disable ploomber")
+
+
+def _here(program: str) -> bool:
+    """Whether a program belongs to this environment."""
+    return Path(program).resolve().parent in (
+        Path(sys.executable).parent.resolve(),
+        Path(sys.prefix, "bin").resolve(),
+        Path(sys.prefix, "Scripts").resolve(),
+    )
+
+
+def _server_extensions() -> dict[str, bool]:
+    """Which server extensions the configuration files enable, as Jupyter reads them."""
+    from jupyter_core.paths import jupyter_config_path
+
+    found: dict[str, bool] = {}
+    for folder in map(Path, reversed(jupyter_config_path())):
+        parts = sorted((folder / "jupyter_server_config.d").glob("*.json"))
+        for file in [*parts, folder / "jupyter_server_config.json"]:
+            try:
+                config = json.loads(file.read_text(encoding="utf-8"))
+                found |= config.get("ServerApp", {}).get("jpserver_extensions", {})
+            except (OSError, ValueError, TypeError, AttributeError):
+                continue
+    return found
 
 
 def _project(start: Path) -> Iterator[Finding]:
@@ -120,3 +179,33 @@ def _needed_kernels(pipeline: nbpipe.Pipeline) -> Iterator[Finding]:
             yield Finding(f"kernel {name}", False, error.message, error.hint or "")
         else:
             yield Finding(f"kernel {name}", True, "installed")
+            yield from _kernel_has_nbpipe(name)
+
+
+def _kernel_has_nbpipe(name: str) -> Iterator[Finding]:
+    """Whether the magics work in a Python kernel; asked of its own interpreter."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    spec = KernelSpecManager().get_kernel_spec(name)
+    program = spec.argv[0] if spec.argv else ""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if program in ("python", "python3", f"python{version}"):
+        program = sys.executable  # as jupyter_client takes these names
+    python = shutil.which(program)
+    if spec.language.lower() != "python" or python is None:
+        return
+    if Path(python) == Path(sys.executable):
+        yield Finding(f"nbpipe in kernel {name}", True, "the same environment")
+        return
+    ask = "import sys, importlib.util as u; sys.exit(u.find_spec('nbpipe') is None)"
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            done = subprocess.run(
+                [python, "-c", ask], cwd=empty, capture_output=True, timeout=20, check=False
+            )
+        found = done.returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        found = False
+    hint = f"for %load_ext nbpipe and %upstream: {python} -m pip install nbpipe-kit"
+    seen = f"{'found' if found else 'not found'} by {python}"
+    yield Finding(f"nbpipe in kernel {name}", True if found else None, seen, hint)

@@ -120,11 +120,14 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         extract_upstream: True: sources declare ``upstream``; False: the spec's tasks do.
         product_relative_to_source: True: product paths are relative to their source's folder.
         jupyter_hot_reload: True: an open notebook follows edits of the spec.
+        jupyter_functions_as_notebooks: True: a module that is opened as a notebook shows each
+            function of a task with what it is given.
     """
 
     extract_upstream: bool = True
     product_relative_to_source: bool = False
     jupyter_hot_reload: bool = True
+    jupyter_functions_as_notebooks: bool = False
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):

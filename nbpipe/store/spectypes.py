@@ -118,6 +118,13 @@ class MetaEntry(msgspec.Struct, forbid_unknown_fields=True):
         bool | UnsetType,
         _says("True (default): an open notebook follows edits of this file."),
     ] = UNSET
+    jupyter_functions_as_notebooks: Annotated[
+        bool | UnsetType,
+        _says(
+            "True: a module with functions of tasks, opened as a notebook, shows each function"
+            " with what its task gives to it; false (default): as any other module."
+        ),
+    ] = UNSET
 
 
 class SpecFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,8 +140,7 @@ NOT_YET: dict[type[msgspec.Struct], frozenset[str]] = {
         | {"on_render", "on_finish", "on_failure"}
     ),
     MetaEntry: frozenset(
-        {"extract_product", "product_default_class", "jupyter_functions_as_notebooks"}
-        | {"import_tasks_from", "source_loader"}
+        {"extract_product", "product_default_class", "import_tasks_from", "source_loader"}
         | {"timeout", "retries", "resources", "group", "kernel"}
     ),
     TaskEntry: frozenset(

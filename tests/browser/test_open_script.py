@@ -149,6 +149,9 @@ def test_the_tutorial_s_loop(jupyter, page, app):
     parameters = notebook.text(PARAMETERS)
     assert "\nupstream = None\n" in parameters
     assert "upstream = None" in notebook.await_text(INJECTED, "Injected by nbpipe")
+    notebook.select_cell(INJECTED)
+    notebook.page.keyboard.type("mistake")
+    assert "mistake" not in notebook.text(INJECTED)  # it is read-only
     notebook.save()
     assert script.read_bytes() == made  # saved without an edit
 
