@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nbpipe.core.fingerprint import code_digest
@@ -518,6 +518,10 @@ values = st.recursive(
 
 
 @given(values)
+@example(
+    {"a name as long as a line of the injected cell may be, and then longer than that": [[], {}]}
+)
+@example([["x" * 86, [], {}]])
 def test_params_arrive_as_they_are(value: object) -> None:
     space: dict[str, object] = {}
     exec(injected_cell_text("python", None, None, {"p": value}), space)

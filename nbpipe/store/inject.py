@@ -210,7 +210,7 @@ def _laid_out(
         for key, item in zip(keys, items, strict=True)
     ]
     line = begin + ", ".join(parts) + end
-    if "\n" not in line and used + len(line) <= _WIDTH:
+    if not parts or ("\n" not in line and used + len(line) <= _WIDTH):
         return line
     comma = "" if marks is _R_MARKS else ","
     return begin + "\n" + ",\n".join(inner + part for part in parts) + f"{comma}\n{indent}{end}"
