@@ -25,6 +25,7 @@ COMMANDS = {
     "plot": ("nbpipe.cli.inspect", "Draw the pipeline."),
     "schema": ("nbpipe.cli.inspect", "Print the JSON schema of pipeline.yaml, for editors."),
     "scaffold": ("nbpipe.cli.project", "Create the missing sources, or a new project."),
+    "split": ("nbpipe.cli.split", "Turn one notebook into a pipeline of scripts."),
     "demo": ("nbpipe.cli.project", "Write the iris project into a new folder and build it."),
     "nb": ("nbpipe.cli.nb", "Work on the sources' own files, for editors: inject, remove, …"),
     "clean": ("nbpipe.cli.project", "Remove what nbpipe left behind, or also the products."),

@@ -48,7 +48,7 @@ def print_status(status: Status) -> None:
     """The table of states; fits the terminal, or 80 columns."""
     from nbpipe.views.status import STATUS_HEAD, status_cells
 
-    _print_table(STATUS_HEAD, [status_cells(row, status.now) for row in status.rows])
+    print_table(STATUS_HEAD, [status_cells(row, status.now) for row in status.rows])
     click.echo(status.summary)
 
 
@@ -56,7 +56,7 @@ def print_plan(plan: Plan) -> None:
     """What would run, in which order, and why."""
     from nbpipe.views.plans import PLAN_HEAD, plan_cells, plan_line
 
-    _print_table(PLAN_HEAD, plan_cells(plan))
+    print_table(PLAN_HEAD, plan_cells(plan))
     click.echo(plan_line(plan))
 
 
@@ -72,7 +72,7 @@ def print_report(report: BuildReport, *, traceback: bool = False) -> None:
             out.print(
                 text_of(failure_lines(name, task.failure, traceback=traceback)), soft_wrap=True
             )
-    _print_table(REPORT_HEAD, report_cells(report.progress), right=(2, 3))
+    print_table(REPORT_HEAD, report_cells(report.progress), right=(2, 3))
     click.echo(report_line(report.progress))
 
 
@@ -102,7 +102,7 @@ def print_why(why: Explanation) -> None:
             click.echo(why.diff, nl=False)
 
 
-def _print_table(
+def print_table(
     head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
     """A table no wider than the terminal; the column that explains gives way first."""
@@ -157,7 +157,7 @@ def print_log(runs: Sequence[Progress], *, as_json: bool) -> None:
     if as_json:
         echo_json([_run_dict(run) for run in runs])
     elif runs:
-        _print_table(RUN_HEAD, [run_cells(run) for run in runs], (2,))
+        print_table(RUN_HEAD, [run_cells(run) for run in runs], (2,))
     else:
         click.echo("no runs yet")
 
@@ -169,7 +169,7 @@ def print_task_log(runs: Sequence[TaskRun], *, as_json: bool) -> None:
     if as_json:
         echo_json(runs)
     elif runs:
-        _print_table(TASK_RUN_HEAD, [task_run_cells(run) for run in runs], (2,))
+        print_table(TASK_RUN_HEAD, [task_run_cells(run) for run in runs], (2,))
     else:
         click.echo("no runs yet")
 

@@ -36,6 +36,7 @@ class PipelineMagics(Magics):
         %pipeline cancel              stop the background build
         %pipeline use PATH            work on another pipeline
         %pipeline scaffold            create the missing sources
+        %pipeline split NOTEBOOK      turn one notebook into a pipeline of scripts
 
         %pipeline SUBCOMMAND -h tells more.
         """

@@ -20,6 +20,7 @@ SUBCOMMANDS: dict[str, str] = {
     "cancel": "stop the background build",
     "use": "work on another pipeline",
     "scaffold": "create the missing sources",
+    "split": "turn one notebook into a pipeline of scripts",
 }
 
 
@@ -103,6 +104,7 @@ def _plan() -> LineParser:
 _ARGUMENTS = {
     "why": ("task", True, "the task in question"),
     "log": ("task", False, "only the runs of this task"),
+    "split": ("notebook", True, "the notebook, whose headings become tasks"),
     "use": ("path", True, "a spec file, or a folder from which it is looked for upward"),
 }
 

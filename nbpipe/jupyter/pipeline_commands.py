@@ -93,6 +93,22 @@ def scaffold(session: Session, options: Namespace) -> None:
     print("\n".join(f"created {path}" for path in created) or f"all {len(kept)} sources are there")
 
 
+def split(session: Session, options: Namespace) -> Status | None:
+    """Turn a notebook into a pipeline of scripts in its folder, running nothing."""
+    from pathlib import Path
+
+    from nbpipe.store.splitting import plan_split, write_split
+
+    planned = plan_split(Path(options.notebook).expanduser())
+    made = write_split(planned)
+    lines = [*(f"created {path}" for path in made), *(f"warning: {w}" for w in planned.warnings)]
+    print("\n".join(lines))
+    if planned.root != Path.cwd():
+        print(f"next: %pipeline use {planned.root}")
+        return None
+    return session.use(str(planned.root)).status()
+
+
 def build(session: Session, options: Namespace) -> Plan | Run | BuildReport:
     """Run what is stale, here with progress, or in the background."""
     pipeline = session.load()

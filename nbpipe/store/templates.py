@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from nbpipe.core.model import Cell
 from nbpipe.errors import UsageError
 from nbpipe.store.declared import PARAMETERS_TAG
 
@@ -80,6 +82,25 @@ def function_template(name: str) -> str:
     )
 
 
+def parameters_text(upstream: Sequence[str]) -> str:
+    """The text of the cell tagged ``parameters`` of a Python task."""
+    return _parameters(upstream, "python")
+
+
+def percent_text(cells: Sequence[Cell], *, kernel: str | None = None) -> str:
+    """Python cells as a script in the percent format, magics commented out as jupytext does.
+
+    Args:
+        cells: of the script, with their tags.
+        kernel: name of its kernel; None: ``python3``.
+    """
+    display = "Python 3 (ipykernel)" if kernel in (None, "python3") else str(kernel)
+    spec = {"display_name": display, "language": "python", "name": kernel or "python3"}
+    notebook = _notebook([(c.kind, c.text, list(c.tags)) for c in cells], spec)
+    text = _through_jupytext(notebook, ".py")
+    return re.sub(r"^#       (format|jupytext)_version: .*\n", "", text, flags=re.MULTILINE)
+
+
 def _parameters(upstream: Sequence[str], language: str) -> str:
     if language == "R":
         names = ", ".join(json.dumps(name, ensure_ascii=False) for name in upstream)
@@ -148,6 +169,6 @@ def _through_jupytext(notebook: dict[str, Any], suffix: str) -> str:
         warnings.simplefilter("ignore")
         nb = nbformat.reads(json.dumps(notebook), as_version=4)
         fmt = {"extension": suffix}
-        if suffix == ".R":
+        if suffix in (".R", ".py"):
             fmt["format_name"] = "percent"
         return str(jupytext.writes(nb, fmt=fmt)).rstrip("\n") + "\n"
