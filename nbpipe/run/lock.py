@@ -31,6 +31,10 @@ class Holder(msgspec.Struct, frozen=True):
     run: str
 
 
+DYING = 2.0
+"""Seconds that a lock may outlive its holder, whose threads are still being ended."""
+
+
 @contextlib.contextmanager
 def build_lock(home: Path, run: str) -> Iterator[Holder]:
     """Hold the pipeline while a build runs.
@@ -48,7 +52,8 @@ def build_lock(home: Path, run: str) -> Iterator[Holder]:
     lock = filelock.FileLock(home / "lock", thread_local=False)
     note = home / "holder.json"
     try:
-        lock.acquire(timeout=0)
+        # The threads of a killed process let go of the lock a moment after it counts as dead.
+        lock.acquire(timeout=0 if holder(home) is not None else DYING, poll_interval=0.02)
     except filelock.Timeout:
         hint = "wait for it (--wait), follow it (nbpipe watch), or stop it (nbpipe cancel)"
         raise LockedError(_who(note), hint) from None
@@ -57,9 +62,9 @@ def build_lock(home: Path, run: str) -> Iterator[Holder]:
             f"{home / 'lock'}: cannot be written: {error.strerror or error}"
         ) from error
     try:
-        holder = Holder(os.getpid(), socket.gethostname(), time.time(), run)
-        _write_note(note, holder)
-        yield holder
+        mine = Holder(os.getpid(), socket.gethostname(), time.time(), run)
+        _write_note(note, mine)
+        yield mine
     finally:
         with contextlib.suppress(OSError):
             note.unlink()
