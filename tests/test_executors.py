@@ -31,6 +31,8 @@ from nbpipe.executors.notebook import NotebookExecutor, check_kernel, kernel_nam
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 
+pytestmark = pytest.mark.process
+
 
 def ignore(event: Event) -> None:
     """Take an event and do nothing."""

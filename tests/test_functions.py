@@ -6,6 +6,8 @@ import pytest
 
 from nbpipe.executors.function import FunctionExecutor
 
+pytestmark = pytest.mark.process
+
 MODULE = """
 from pathlib import Path
 
