@@ -194,9 +194,11 @@ class LoadedPipeline:
 
     def _remember_fresh(self) -> bool:
         """Keep, for the next time, that the whole pipeline is fresh; returns whether it was."""
+        if self.cells is not None or self.warnings or not self._began_ns:
+            return False
         follower = ImportFollower(self.root)
         plan = self._planned(None, (), follower)
-        if not plan.idle or self.cells is not None or self.warnings:
+        if not plan.idle:
             return False
         rows = msgspec.msgpack.encode(self._status(plan).rows)
         consulted = self._gatherer.consulted(self.store, follower)

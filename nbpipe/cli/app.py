@@ -81,7 +81,7 @@ def entry_point(command: F) -> F:
 
 
 def run(args: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (``design`` of the codes: see the docs)."""
+    """Run the command line; returns the exit code, as the docs list them."""
     try:
         result = cli.main(args, standalone_mode=False)
     except click.exceptions.Abort:
