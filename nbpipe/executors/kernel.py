@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -15,9 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbpipe.core.events import KernelStarted
 from nbpipe.core.model import Job
 from nbpipe.errors import NbpipeError, UsageError, did_you_mean
 from nbpipe.executors import processes
+from nbpipe.executors.base import KernelStarter
 
 if TYPE_CHECKING:
     from nbpipe.executors.client import CellClient
@@ -64,11 +67,25 @@ class KernelStartFailed(NbpipeError):
     """The kernel ended before it answered, or never answered."""
 
 
-def kernel_names() -> list[str]:
-    """Names of the installed Jupyter kernels, sorted."""
+def kernel_specs() -> Any:
+    """jupyter_client's manager of kernel specifications, made once for one environment.
+
+    It looks for its folders when it is made, which costs more than finding a specification.
+    """
+    early = ("JUPYTER", "IPYTHON", "XDG_", "HOME")
+    return _kernel_specs(tuple(item for item in os.environ.items() if item[0].startswith(early)))
+
+
+@functools.lru_cache(maxsize=1)
+def _kernel_specs(environ: tuple[tuple[str, str], ...]) -> Any:
     from jupyter_client.kernelspec import KernelSpecManager
 
-    return sorted(KernelSpecManager().find_kernel_specs())
+    return KernelSpecManager()
+
+
+def kernel_names() -> list[str]:
+    """Names of the installed Jupyter kernels, sorted."""
+    return sorted(kernel_specs().find_kernel_specs())
 
 
 def check_kernel(name: str) -> None:
@@ -77,18 +94,24 @@ def check_kernel(name: str) -> None:
     Raises:
         UsageError: it is not; the hint names the nearest.
     """
-    names = kernel_names()
-    if name not in names:
+    from jupyter_client.kernelspec import NoSuchKernel
+
+    try:
+        kernel_specs().get_kernel_spec(name)
+    except NoSuchKernel:
+        names = kernel_names()
         hint = did_you_mean(name, names) or "install one: python -m pip install ipykernel"
-        raise UsageError(f"there is no Jupyter kernel '{name}'", hint)
+        raise UsageError(f"there is no Jupyter kernel '{name}'", hint) from None
+    except Exception:  # whatever a broken kernel.json leads to is told when it is to start
+        return
 
 
 def kernel_python(name: str) -> str:
     """The program that a kernel runs; ours when it cannot be told."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import NoSuchKernel
 
     try:
-        program = KernelSpecManager().get_kernel_spec(name).argv[0]
+        program = kernel_specs().get_kernel_spec(name).argv[0]
     except (NoSuchKernel, IndexError):
         return sys.executable
     return program if os.path.isabs(program) else sys.executable
@@ -115,17 +138,25 @@ class Kernel:
         job: for which it runs; tells kernel, folder and environment.
         context: from :func:`shared_context`.
         transport: ``ipc``, or ``tcp`` on this host.
+        starter: starts it in a way of its own; None: it starts cold.
     """
 
-    def __init__(self, job: Job, context: Any, transport: str = "ipc") -> None:
+    def __init__(
+        self,
+        job: Job,
+        context: Any,
+        transport: str = "ipc",
+        starter: KernelStarter | None = None,
+    ) -> None:
         self.job = job
+        self._starter = starter
         self.name = job.kernel or DEFAULT
         self.client: CellClient | None = None
         self.info: dict[str, Any] = {}
         self.exit_code: int | None = None
         self.log = Path(job.folder) / f"{job.stem}.log"
         self._context = context
-        self._folder = _private_folder()
+        self._folder = _private_folder(job.environ.get("NBPIPE_RUN", ""))
         try:
             self._manager = self._new_manager(transport)
         except Exception as error:  # whatever a broken kernel.json leads to
@@ -144,11 +175,14 @@ class Kernel:
             kernel_name=self.name,
             context=self._context,
             connection_file=str(self._folder / "kernel.json"),
+            kernel_spec_manager=kernel_specs(),
         )
         # Kernels of other languages need not know the transport.
         is_python = (manager.kernel_spec.language or "").lower() == "python"
         usable = is_python and os.name == "posix" and len(str(self._folder)) <= LONGEST_FOLDER
         manager.transport = transport if usable else "tcp"
+        if self._starter is not None:
+            manager.provisioner = self._starter.provisioner(manager, self.job)
         return manager
 
     @property
@@ -169,10 +203,10 @@ class Kernel:
                 await self._launch()
                 self._dead = asyncio.ensure_future(self._watch())
                 self._channels = self._manager.client(context=self._context)
-                self._channels.start_channels(stdin=False, hb=False)
+                self._channels.start_channels(stdin=False, hb=False, control=False)
                 self.client = CellClient(notebook, self._manager, self._channels, self._dead)
-                self.info = await self.client.kernel_info()
-                if self._is_ipykernel:
+                self.info = await self._answer(self.client)
+                if self._is_ipykernel and self.started.start != "fork":
                     code = f"exec({PREAMBLE!r}, {{'kernel': get_ipython().kernel}})"
                     self._channels.execute(code, silent=True, store_history=False)
         except KernelDied:
@@ -188,6 +222,31 @@ class Kernel:
             raise KernelStartFailed(text) from error
         return self.client
 
+    async def _answer(self, client: CellClient) -> dict[str, Any]:
+        """What the kernel says of itself, once its outputs arrive here as well.
+
+        One that was forked has said it before it was connected to; then the first message, which
+        welcomes us, is enough.
+        """
+        info: dict[str, Any] | None = getattr(self._manager.provisioner, "info", None)
+        if not info:
+            return await client.kernel_info()
+        assert self._dead is not None
+        heard = asyncio.ensure_future(client.heard.wait())
+        await asyncio.wait({heard, self._dead}, return_when=asyncio.FIRST_COMPLETED)
+        heard.cancel()
+        return info if client.heard.is_set() else await client.kernel_info()
+
+    @property
+    def started(self) -> KernelStarted:
+        """How it was started, as an event."""
+        start = getattr(self._manager.provisioner, "start", None)
+        if start is None:
+            return KernelStarted(task=self.job.task, start="cold")
+        return KernelStarted(
+            task=self.job.task, start=start.how, reason=start.reason, preloaded=start.preloaded
+        )
+
     @property
     def _is_ipykernel(self) -> bool:
         return any("ipykernel" in word for word in self._manager.kernel_spec.argv)
@@ -197,7 +256,11 @@ class Kernel:
         options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
         with self.log.open("ab") as log:
             await self._manager.start_kernel(
-                cwd=self.job.root, env=environ, extra_arguments=options, stdout=log, stderr=log
+                cwd=self.job.cwd or self.job.root,
+                env=environ,
+                extra_arguments=options,
+                stdout=log,
+                stderr=log,
             )
 
     async def _watch(self) -> None:
@@ -221,7 +284,7 @@ class Kernel:
         """Ask it to end, and give it time for its exit handlers and unflushed files."""
         if self._dead is not None and not self._dead.done():
             self._known = self._tree()
-            self._channels.shutdown()
+            await self._manager.request_shutdown()
             await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
 
     def _tree(self) -> list[Any]:
@@ -245,8 +308,9 @@ class Kernel:
     async def _free(self) -> None:
         if self._dead is not None:
             self._dead.cancel()
-        if self._channels is not None:
-            self._channels.stop_channels()
+        if self._channels is not None:  # its own method makes the other channels to stop them
+            self._channels.shell_channel.stop()
+            self._channels.iopub_channel.stop()
         with contextlib.suppress(Exception):
             if self._manager.has_kernel:
                 await self._manager.provisioner.wait()
@@ -257,10 +321,14 @@ class Kernel:
                 self.log.unlink()
 
 
-def _private_folder() -> Path:
-    """A folder for the connection file and the sockets that only this user can open."""
-    folder = tempfile.mkdtemp(prefix="nbpipe-")
+def _private_folder(run: str) -> Path:
+    """A folder for the connection file and the sockets that only this user can open.
+
+    It is named after the run, so that it is found when the builder was killed.
+    """
+    prefix = f"nbpipe-{run}-"
+    folder = tempfile.mkdtemp(prefix=prefix)
     if len(folder) > LONGEST_FOLDER and os.path.isdir("/tmp"):
         os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="nbpipe-", dir="/tmp")
+        folder = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
     return Path(folder)

@@ -90,18 +90,52 @@ def tree(pid: int) -> list[psutil.Process]:
 
     A descendant that has lost its parent is found through the session; one that made a session
     of its own is found while its parent lives. So take this before killing anything.
+
+    Raises:
+        ValueError: ``pid`` is not that of a process; 0 would mean half of the system.
     """
+    if pid <= 0:
+        raise ValueError(f"{pid} is no process id")
     found: dict[int, psutil.Process] = {}
     members = _session(pid)
     # An id that leads no session any more may be another process's by now.
     if pid in members or not hasattr(os, "getsid"):
         with contextlib.suppress(psutil.Error):
-            root = psutil.Process(pid)
-            found = {p.pid: p for p in [root, *root.children(recursive=True)]}
+            found = {p.pid: p for p in descendants(psutil.Process(pid))}
     for other in members:
         with contextlib.suppress(psutil.Error):
             found.setdefault(other, psutil.Process(other))
     return list(found.values())
+
+
+def descendants(root: psutil.Process) -> list[psutil.Process]:
+    """A process, its children, their children and so on.
+
+    Linux lists the children of each thread. Elsewhere psutil looks at every process there is, which
+    takes milliseconds.
+    """
+    found, todo = {root.pid: root}, [root.pid]
+    while todo:
+        for child in _children(todo.pop()):
+            if child not in found:
+                with contextlib.suppress(psutil.Error):
+                    found[child] = psutil.Process(child)
+                    todo.append(child)
+    return list(found.values())
+
+
+def _children(pid: int) -> list[int]:
+    tasks = f"/proc/{pid}/task"
+    try:
+        lists = []
+        for thread in os.listdir(tasks):
+            with open(f"{tasks}/{thread}/children", "rb") as file:
+                lists.append(file.read())
+        return [int(child) for one in lists for child in one.split()]
+    except OSError:  # another system, a thread that has just ended, or no such list
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
 
 
 def _session(leader: int) -> list[int]:

@@ -1,0 +1,235 @@
+"""An ipykernel in two halves: what every kernel does alike, and what belongs to one kernel.
+
+The first half runs once, in the warm process; the second in each forked kernel. Together they do
+what ``IPKernelApp.initialize`` does, by its own methods. The first half makes no thread, socket or
+event loop, none of which would survive the fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from ipykernel._version import __version__ as VERSION
+
+IN_MEMORY = "--HistoryManager.hist_file=:memory:"
+"""A history file would have a thread, and an open database, that a fork cannot share."""
+
+LATER = ("IPython.core.logger", "IPython.extensions.storemagic", "tornado.platform.asyncio")
+"""Modules that a kernel imports once it has its connection."""
+
+REHEARSALS = 8
+"""Python 3.11 itself optimizes what has run eight times."""
+
+KNOWN = (7,)
+"""Major versions of ipykernel whose kernels can be made in two halves."""
+
+
+def import_debugger() -> None:
+    """Import ipykernel's debugger without debugpy, which costs more than all the rest.
+
+    A kernel that nobody sits at needs no debugger. Hidden for the length of this import only: a
+    notebook may import debugpy itself.
+    """
+    hidden = "debugpy" not in sys.modules
+    if hidden:
+        sys.modules["debugpy"] = None  # type: ignore[assignment]
+    try:
+        pass
+    finally:
+        if hidden:
+            del sys.modules["debugpy"]
+
+
+class Prebuilt:
+    """A kernel that waits for its connection.
+
+    Args:
+        options: of the kernel, without its connection file.
+    """
+
+    def __init__(self, options: list[str]) -> None:
+        from ipykernel.kernelapp import IPKernelApp
+
+        self.options = options
+        self.app: Any = IPKernelApp.instance()
+        self.kernel: Any = None
+        # Runs after the exit handlers of all libraries, as in a kernel that imports them later.
+        atexit.register(self._close)
+        if int(VERSION.split(".")[0]) in KNOWN:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """The first half."""
+        app = self.app
+        app.parse_command_line(_in_memory(["-f", "kernel.json", *self.options]))
+        app.init_crash_handler()
+        given = deepcopy(app.config)
+        app.init_profile_dir()
+        app.init_config_files()
+        app.load_config_file()
+        app.update_config(given)
+        app.init_pdb()
+        self.kernel = app.kernel_class.instance(
+            parent=app,
+            session=app.session,
+            log=app.log,
+            profile_dir=app.profile_dir,
+            user_ns=app.user_ns,
+        )
+        app.init_path()
+        _import_rest()
+        _rehearse(self.kernel)
+
+    @property
+    def settings(self) -> list[str]:
+        """The configuration files that were read."""
+        return [str(file) for file in self.app.loaded_config_files]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the kernel says of itself; empty: a client must ask."""
+        return self.kernel.kernel_info if self.kernel is not None else {}
+
+    def _end_in_order(self) -> None:
+        """Leave the end of threads and sockets to :meth:`_close`, the last of all exit handlers."""
+        atexit.unregister(self.app.close)
+        atexit.unregister(self.app.iopub_thread.stop)
+
+    def _close(self) -> None:
+        """As ``IPKernelApp.close``, but the control thread goes first.
+
+        It may just be waiting for the thread that sends outputs, which ipykernel stops first: one
+        exit in twenty would then take 10 s.
+        """
+        control = self.app.control_thread
+        if control is not None and control.is_alive():
+            control.stop()
+            control.join(1)
+        self.app.close()
+
+    def connect(self, connection_file: str, arguments: list[str]) -> None:
+        """The second half: sockets, threads, streams."""
+        app = self.app
+        app.parent_handle = os.getppid()  # its default was read in the warm process
+        app._bind_socket = _without_limit(app._bind_socket)
+        if self.kernel is None:
+            app.initialize(_in_memory(arguments))
+            self._end_in_order()
+            return
+        app.config.IPKernelApp.connection_file = connection_file
+        app.connection_file = connection_file
+        _own_session(app.session)
+        app.init_blackhole()
+        app.init_connection_file()
+        # The system ends this process with its parent, so no thread has to look. The name that it
+        # would have had is used up, lest those of the notebook's threads be others.
+        threading.Thread()
+        app.init_sockets()
+        self._end_in_order()
+        app.init_heartbeat()
+        app.write_connection_file()
+        app.log_connection_info()
+        app.init_io()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._connect_kernel()
+        self._finish_shell()
+
+    def _connect_kernel(self) -> None:
+        """As ``IPKernelApp.init_kernel`` for a kernel that is there already."""
+        from zmq.eventloop.zmqstream import ZMQStream
+
+        app, kernel = self.app, self.kernel
+        threads = app.control_thread, app.shell_channel_thread
+        control, channel = threads
+        shell_stream = ZMQStream(app.shell_socket, channel.io_loop)
+        channel.shell_stream = shell_stream
+        kernel.control_stream = ZMQStream(app.control_socket, control.io_loop)
+        kernel.debugpy_stream = ZMQStream(app.debugpy_socket, control.io_loop)
+        control.start()
+        channel.start()
+        kernel.ident = str(uuid.uuid4())
+        kernel.debug_shell_socket = app.debug_shell_socket
+        kernel.shell_stream = shell_stream
+        kernel.control_thread, kernel.shell_channel_thread = threads
+        kernel.iopub_thread, kernel.iopub_socket = app.iopub_thread, app.iopub_socket
+        kernel.stdin_socket = app.stdin_socket
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        kernel.record_ports({f"{name}_port": port for name, port in app._ports.items()})
+        app.kernel = kernel
+        app.displayhook.get_execution_count = lambda: kernel.execution_count
+
+    def _finish_shell(self) -> None:
+        app, kernel = self.app, self.kernel
+        shell = kernel.shell
+        shell.displayhook.pub_socket = shell.display_pub.pub_socket = app.iopub_socket
+        shell.displayhook.topic = kernel._topic("execute_result")
+        shell._orig_sys_module_state.update(stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+        if name := os.environ.get("JPY_SESSION_NAME"):
+            shell.user_ns["__session__"] = name
+        shell.init_environment()
+        app.init_shell()
+        app.init_gui_pylab()
+        app.init_extensions()
+        app.init_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def start(self) -> None:
+        """Run until it is shut down."""
+        self.app.start()
+
+
+def _without_limit(bind: Callable[..., Any]) -> Callable[..., Any]:
+    """Where 1,000 outputs wait to be sent, zmq drops the next ones and tells nobody: no limit.
+
+    Connections take the limit that the socket had when it was bound.
+    """
+    import zmq
+
+    def bind_without_limit(socket: Any, port: int) -> Any:
+        if socket.type in (zmq.PUB, zmq.XPUB):
+            socket.sndhwm = 0
+        return bind(socket, port)
+
+    return bind_without_limit
+
+
+def _import_rest() -> None:
+    """What every kernel imports on its way to the first cell."""
+    for module in LATER:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+
+def _rehearse(kernel: Any) -> None:
+    """Run what every cell runs, so that caches are filled once and not in each fork."""
+    shell, session = kernel.shell, kernel.session
+    for _ in range(REHEARSALS):
+        shell.run_cell("pass", store_history=False, silent=True)
+        message = session.msg("execute_request", {"code": "pass", "silent": True})
+        session.deserialize(session.feed_identities(session.serialize(message))[1])
+    shell.last_execution_result = None
+    session.digest_history.clear()
+
+
+def _in_memory(arguments: list[str]) -> list[str]:
+    """The arguments, with the history in memory unless they say where it goes."""
+    given = any(word.startswith("--HistoryManager.hist_file") for word in arguments)
+    return arguments if given else [*arguments, IN_MEMORY]
+
+
+def _own_session(session: Any) -> None:
+    """A fork must not sign or number its messages as its siblings do."""
+    session.session = str(uuid.uuid4())
+    session.pid = os.getpid()
+    session.message_count = 0
