@@ -1,4 +1,4 @@
-"""Runs the cells of a notebook in a kernel and collects their outputs, none of which is lost.
+"""Runs the cells of a notebook in a kernel, sent ahead where the kernel can take them.
 
 Imports nbclient, so it is imported only when a notebook runs.
 """
@@ -6,24 +6,23 @@ Imports nbclient, so it is imported only when a notebook runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 
-from nbclient import NotebookClient
-from nbformat.v4 import new_output
+import zmq
 
-from nbpipe.executors.output import HEAD, Clip
+from nbpipe.executors import ahead
+from nbpipe.executors.collect import Outputs
+from nbpipe.executors.messages import decode, execute_request, seconds_between
 
 IOPUB_TIMEOUT = 600.0
 """Seconds to wait for the rest of a cell's outputs once its reply is there."""
 
-TOTAL = 50_000_000
-"""Characters of outputs in one notebook."""
-
-EACH = 500
-"""Characters that an output counts for on top of its content, for what it takes in memory."""
+LAST_WORDS = 0.2
+"""Seconds without any message after which nothing more comes from a kernel that has ended."""
 
 PAUSE_EVERY = 50
 """Messages after which other coroutines get their turn, however fast more arrive."""
@@ -37,35 +36,25 @@ class OutputsMissing(Exception):
     """The kernel never said that a cell's outputs were complete."""
 
 
-class _Stream:
-    """One stream output, whose text is joined only when somebody looks at it."""
+class _Request:
+    """The request for a cell, and what the kernel has said of it."""
 
-    def __init__(self, node: dict[str, Any], clip: Clip) -> None:
-        self.node = node
-        self.clip = clip
-        self.chunks: list[str] = []
-        self.is_tail = False
-
-    def settle(self) -> None:
-        self.chunks = ["".join(self.chunks)]
-        self.node["text"] = self.chunks[0] + (self.clip.rest() if self.is_tail else "")
-
-
-class _CellStreams:
-    """The streams of one cell: for each name a clip, and the output that takes its end."""
-
-    def __init__(self) -> None:
-        self.clips: dict[str, Clip] = {}
-        self.tails: dict[str, _Stream] = {}
-        self.last: _Stream | None = None
+    def __init__(self, message: dict[str, Any], index: int) -> None:
+        self.message = message
+        self.id: str = message["msg_id"]
+        self.index = index
+        self.busy: dict[str, Any] | None = None
+        self.idle: dict[str, Any] | None = None
+        self.has_begun = asyncio.Event()
+        self.has_ended = asyncio.Event()
 
 
-class CellClient(NotebookClient):  # type: ignore[misc]
-    """nbclient's handling of outputs, displays and widgets around a reader of our own.
+class CellClient(Outputs):
+    """Sends cells and reads what comes back.
 
-    nbclient reads a cell's outputs only while that cell runs, joins streams in quadratic time and
-    takes a cancellation for a dead kernel; here one task reads all outputs from the first to the
-    last, whichever cell they belong to, and chunks are joined when the notebook is saved.
+    nbclient reads a cell's outputs only while that cell runs and takes a cancellation for a dead
+    kernel; here one task reads all outputs from the first to the last, whichever cell they belong
+    to.
 
     Args:
         nb: the notebook, changed in place.
@@ -80,19 +69,17 @@ class CellClient(NotebookClient):  # type: ignore[misc]
     watch: Callable[[dict[str, Any]], None] | None = None
 
     def __init__(self, nb: Any, km: Any, kc: Any, dead: asyncio.Future[Any]) -> None:
-        super().__init__(nb, km=km, record_timing=False)
-        self.kc = kc
+        super().__init__(nb, km, kc)
         self.dead = dead
-        self.dirty = True
         self.heard = asyncio.Event()
+        self._count = 0
+        self._requests: dict[str, _Request] = {}
+        self._prepared: dict[int, _Request] = {}
+        self._batch: str | None = None
+        self._is_taken = False
+        self._asked: _Request | None = None
+        self._running: _Request | None = None
         self._listener = asyncio.ensure_future(self._listen())
-        self.current: int | None = None
-        self._room = TOTAL
-        self._owners: dict[str, int] = {}
-        self._idle: dict[str, asyncio.Event] = {}
-        self._cells: dict[int, _CellStreams] = {}
-        self._unsettled: set[_Stream] = set()
-        self._clear_next: set[int] = set()
 
     # -- running -------------------------------------------------------------------------
 
@@ -112,8 +99,43 @@ class CellClient(NotebookClient):  # type: ignore[misc]
             content: dict[str, Any] = reply["content"]
             return content
 
-    async def run_cell(self, index: int) -> dict[str, Any]:
-        """Execute one code cell and wait for its reply and all of its outputs.
+    def send_ahead(self, indexes: Iterable[int]) -> None:
+        """Give the kernel many cells at once, to be begun in this order.
+
+        The kernel starts each when the one before has ended, as long as that is what sending them
+        one by one would lead to; else it waits until :meth:`begin` sends the next.
+        """
+        self._prepared = {index: self._new_request(index) for index in indexes}
+        cells = [(r.message, allows_error(self.nb.cells[i])) for i, r in self._prepared.items()]
+        batch = ahead.batch(self.kc.session, cells, str(self._halt_file))
+        self._batch = batch["msg_id"]
+        self._send(batch)
+
+    async def begin(self, index: int) -> None:
+        """Send a code cell, or wait until the kernel starts one that was sent ahead.
+
+        Returns at the latest when the kernel has ended: see :meth:`finish`.
+        """
+        with contextlib.suppress(KernelDied):
+            if self._batch is not None:
+                batch, self._batch = self._batch, None
+                reply = await self._or_dead(self._reply(batch))
+                self._is_taken = reply["content"]["status"] == "ok"
+        request = self._asked = self._prepared.pop(index, None) or self._new_request(index)
+        if self._is_taken:
+            with contextlib.suppress(KernelDied):
+                await self._or_dead(request.has_begun.wait())
+        else:
+            self._begun(request)
+            self._send(request.message)
+
+    def _new_request(self, index: int) -> _Request:
+        message = execute_request(self.kc.session, self.nb.cells[index].source)
+        request = self._requests[message["msg_id"]] = _Request(message, index)
+        return request
+
+    async def finish(self) -> dict[str, Any]:
+        """Wait for the reply to the cell that has begun and for all of its outputs.
 
         Returns:
             The content of the reply.
@@ -122,39 +144,91 @@ class CellClient(NotebookClient):  # type: ignore[misc]
             KernelDied: in mid-cell.
             OutputsMissing: the reply came, the end of the outputs did not.
         """
-        cell = self.nb.cells[index]
-        cell.outputs = []
-        self.current = index
-        # With history off every cell would be In[1], and no frame could be told from another.
-        message = self.kc.execute(cell.source, store_history=True, allow_stdin=False)
-        self._owners[message] = index
-        idle = self._idle[message] = asyncio.Event()
-        reply = await self._or_dead(self._reply(message))
+        request = self._asked
+        assert request is not None, "no cell has begun"
+        try:
+            reply = await self._or_dead(self._reply(request.id))
+        except KernelDied:
+            if self._running is request:
+                raise
+            # It died in a later cell, and the reply with it: this one let the next ones run.
+            return {"status": "ok"}
         try:
             async with asyncio.timeout(IOPUB_TIMEOUT):
-                await self._or_dead(idle.wait())
+                await self._or_dead(request.has_ended.wait())
         except TimeoutError:
             raise OutputsMissing from None
         content: dict[str, Any] = reply["content"]
+        self._is_taken = bool(content.get(ahead.TAKEN))
+        cell = self.nb.cells[request.index]
         cell.execution_count = content.get("execution_count", cell.execution_count)
         self.dirty = True
         return content
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the kernel took for the cell that was finished; None: it did not tell."""
+        request = self._asked
+        if request is None or request.busy is None or request.idle is None:
+            return None
+        return seconds_between(request.busy, request.idle)
+
+    # -- stopping ------------------------------------------------------------------------
+
+    @property
+    def current(self) -> int | None:
+        """Index of the cell that the kernel was last heard to run; None: of none."""
+        return None if self._running is None else self._running.index
+
+    def halt(self) -> None:
+        """Let the kernel start no other cell, though it has been sent."""
+        with contextlib.suppress(OSError):  # it is about to be killed in any case
+            self._halt_file.touch()
+
+    @property
+    def _halt_file(self) -> Path:
+        return Path(self.km.connection_file).with_suffix(".halt")
+
     async def until_idle(self, seconds: float) -> bool:
-        """Whether the latest cell came to its end within that time."""
+        """Whether the cell that runs came to its end within that time."""
         try:
             async with asyncio.timeout(seconds):
-                for event in list(self._idle.values())[-1:]:
-                    await event.wait()
+                while self._running is not None and self._running.idle is None:
+                    await self._running.has_ended.wait()
         except TimeoutError:
             return False
         return True
 
+    # -- messages ------------------------------------------------------------------------
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self.kc.shell_channel.send(message)
+        self._look_for_replies()
+
+    def _look_for_replies(self) -> None:
+        """To be called when something was sent.
+
+        jupyter_client sends behind the back of zmq's asyncio socket, which may take the signal that
+        a reply has come with it: who waits for the reply would wait for ever. Asking for the events
+        has the socket look again.
+        """
+        self.kc.shell_channel.socket.get(zmq.EVENTS)
+
     async def _reply(self, message: str) -> dict[str, Any]:
         while True:
-            reply: dict[str, Any] = await self.kc.shell_channel.get_msg(timeout=None)
-            if reply["parent_header"].get("msg_id") == message:
+            reply = await self._receive(self.kc.shell_channel)
+            if reply is not None and reply["parent_header"].get("msg_id") == message:
                 return reply
+
+    async def _receive(self, channel: Any) -> dict[str, Any] | None:
+        """The next message of a channel; None: one that cannot be understood."""
+        frames = await channel.socket.recv_multipart()
+        self._count += 1
+        try:
+            return decode(self.kc.session, frames)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.log.debug("message not understood: %r", error)
+            return None
 
     async def _or_dead(self, work: Coroutine[Any, Any, Any]) -> Any:
         task = asyncio.ensure_future(work)
@@ -163,24 +237,23 @@ class CellClient(NotebookClient):  # type: ignore[misc]
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if self._listener.done():
                 self._listener.result()
-            if not task.done():
+            count = -1
+            while not task.done() and count != self._count:
                 # What it sent before it died is on its way or here already.
-                await asyncio.wait({task}, timeout=0.2)
+                count = self._count
+                await asyncio.wait({task}, timeout=LAST_WORDS)
             if not task.done():
                 raise KernelDied
             return task.result()
         finally:
             task.cancel()
 
-    # -- outputs -------------------------------------------------------------------------
-
     async def _listen(self) -> None:
         """Read outputs for as long as the kernel lives; runs as a task of its own."""
         for count in itertools.count(1):
-            try:
-                self._take(await self.kc.iopub_channel.get_msg(timeout=None))
-            except ValueError as error:  # not signed with our key, or not JSON
-                self.log.debug("message not understood: %r", error)
+            message = await self._receive(self.kc.iopub_channel)
+            if message is not None:
+                self._take(message)
             if count % PAUSE_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -189,126 +262,40 @@ class CellClient(NotebookClient):  # type: ignore[misc]
         self._listener.cancel()
         await asyncio.wait({self._listener})
         while await self.kc.iopub_channel.socket.poll(20):
-            self._take(await self.kc.iopub_channel.get_msg(timeout=0))
+            message = await self._receive(self.kc.iopub_channel)
+            if message is not None:
+                self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
         self.heard.set()
-        parent = message["parent_header"].get("msg_id")
-        index = self._owners.get(parent)
-        if index is None:
+        request = self._requests.get(message["parent_header"].get("msg_id"))
+        if request is None:
             return
+        if not request.has_begun.is_set():
+            self._begun(request)
         if message["msg_type"] == "status":
-            if message["content"]["execution_state"] == "idle":
-                self._idle[parent].set()
+            self._status(request, message)
             return
-        self.dirty = True
         if self.watch is not None:
             self.watch(message)
-        # nbclient has one such flag; late outputs of an earlier cell must not use it up.
-        self.clear_before_next_output = index in self._clear_next
-        try:
-            self.process_message(message, self.nb.cells[index], index)
-        except Exception as error:  # a malformed message of a kernel must not end the reader
-            self.log.debug("output not understood: %r", error)
-        (self._clear_next.add if self.clear_before_next_output else self._clear_next.discard)(index)
+        self.collect(message, request.index)
+        if self.comm_objects:  # an Output widget may have told the kernel what it shows
+            self._look_for_replies()
 
-    def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
-        """Append an output; nbclient calls this for every one."""
-        if self.output_hook_stack[msg["parent_header"].get("msg_id")]:
-            return super().output(outs, msg, display_id, cell_index)
-        if self.clear_before_next_output:
-            self._cells.pop(cell_index, None)
-        if msg["msg_type"] == "stream":
-            return self._stream(outs, msg["content"], cell_index)
-        self._streams(cell_index).last = None
-        if not self._fits(msg["content"]):
-            return self._refuse(outs, msg["content"], cell_index)
-        return super().output(outs, msg, display_id, cell_index)
+    def _begun(self, request: _Request) -> None:
+        request.has_begun.set()
+        self._running = request
+        self.reset(request.index)
 
-    def _streams(self, index: int) -> _CellStreams:
-        return self._cells.setdefault(index, _CellStreams())
-
-    def _stream(self, outs: Any, content: dict[str, Any], index: int) -> None:
-        if self.clear_before_next_output:
-            outs[:] = []
-            self.clear_display_id_mapping(index)
-            self.clear_before_next_output = False
-        name, text = content["name"], content["text"]
-        streams = self._streams(index)
-        clip = streams.clips.get(name)
-        if clip is None:
-            clip = streams.clips[name] = self._new_clip()
-        head = clip.add(text)
-        self._room -= len(head)
-        if head:
-            if streams.last is None or streams.last.node["name"] != name:
-                streams.last = self._new_stream(outs, name, clip)
-            streams.last.chunks.append(head)
-            self._unsettled.add(streams.last)
-        if len(head) < len(text):
-            self._add_tail(streams, outs, name, clip)
-
-    def _add_tail(self, streams: _CellStreams, outs: Any, name: str, clip: Clip) -> None:
-        """The end of a stream stays in one output, however often streams alternate."""
-        tail = streams.tails.get(name)
-        if tail is None:
-            is_last = streams.last is not None and streams.last.node["name"] == name
-            tail = streams.last if is_last else self._new_stream(outs, name, clip)
-            assert tail is not None
-            tail.is_tail = True
-            streams.tails[name] = tail
-        streams.last = tail
-        self._unsettled.add(tail)
-
-    def _new_stream(self, outs: Any, name: str, clip: Clip) -> _Stream:
-        node = new_output("stream", name=name, text="")
-        outs.append(node)
-        self._room -= EACH
-        clip.spend(EACH)
-        return _Stream(node, clip)
-
-    def _new_clip(self) -> Clip:
-        """The usual room, or what the notebook has left of it."""
-        return Clip(min(HEAD, self._room)) if self._room > 0 else Clip(0, 1_000)
-
-    def clear_output(self, outs: Any, msg: Any, cell_index: int) -> None:
-        """Forget what a cell has shown."""
-        super().clear_output(outs, msg, cell_index)
-        if not outs:
-            self._cells.pop(cell_index, None)
-
-    def settle(self) -> None:
-        """Bring the text of all streams up to date, before the notebook is saved."""
-        for stream in self._unsettled:
-            stream.settle()
-        self._unsettled.clear()
-        self.dirty = False
-
-    # -- the notebook's limit ------------------------------------------------------------
-
-    def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
-        """nbclient replaces a display's data; one that is too large is not taken."""
-        if _size(msg["content"]) <= max(self._room, 0):
-            super()._update_display_id(display_id, msg)
-
-    def _fits(self, content: dict[str, Any]) -> bool:
-        size = _size(content) + EACH
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
-
-    def _refuse(self, outs: Any, content: dict[str, Any], index: int) -> None:
-        text = f"[nbpipe: output of {_size(content):,} bytes dropped: the notebook is full]\n"
-        self._stream(outs, {"name": "stderr", "text": text}, index)
+    def _status(self, request: _Request, message: dict[str, Any]) -> None:
+        state = message["content"].get("execution_state")
+        if state == "busy":
+            request.busy = message
+        elif state == "idle":
+            request.idle = message
+            request.has_ended.set()
 
 
-def _size(value: Any) -> int:
-    """About how many characters a value takes in the notebook."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(v) for v in value.values())
-    if isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return sum(map(len, value))
-    return len(json.dumps(value, default=str))
+def allows_error(cell: Any) -> bool:
+    """Whether the cells below run although this one raised an error."""
+    return "raises-exception" in cell.metadata.get("tags", ())

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nbpipe.errors import StoreError
+from nbpipe.errors import cannot_write
 
 MOST_LINES = 5_000
 """A longer text is saved as one string, which the format allows as well."""
@@ -70,7 +70,4 @@ def write(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise StoreError(
-            f"{path}: cannot be written: {error.strerror or error}",
-            hint="check the free space and the permissions of the folder",
-        ) from error
+        raise cannot_write(path, error) from error

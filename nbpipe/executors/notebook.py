@@ -22,8 +22,8 @@ from nbpipe.core.events import CellFinished, CellStarted
 from nbpipe.core.model import Failure, Job, Outcome
 from nbpipe.errors import StoreError, UsageError
 from nbpipe.executors import document, failures, processes
-from nbpipe.executors.base import Emit
-from nbpipe.executors.convert import convert
+from nbpipe.executors.base import Emit, KernelStarter
+from nbpipe.executors.convert import Conversion, convert
 from nbpipe.executors.hints import Scene
 from nbpipe.executors.kernel import (
     DEFAULT,
@@ -66,7 +66,10 @@ class NotebookExecutor:
             the event loop's thread; None: nobody watches.
     """
 
+    starts_processes = True
+
     def __init__(self, watch: Watch | None = None) -> None:
+        self.starter: KernelStarter | None = None
         self._watch = watch
         self._context: Any = None
 
@@ -74,7 +77,7 @@ class NotebookExecutor:
         """Execute the cells in their order and stop at the first error."""
         if self._context is None:
             self._context = shared_context()
-        return await _Run(job, emit, self._context, self._watch).outcome()
+        return await _Run(job, emit, self._context, self._watch, self.starter).outcome()
 
     def check_kernel(self, name: str) -> None:
         """See that a kernel is installed.
@@ -94,7 +97,14 @@ class NotebookExecutor:
 class _Run:
     """One job on its way."""
 
-    def __init__(self, job: Job, emit: Emit, context: Any, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        emit: Emit,
+        context: Any,
+        watch: Watch | None,
+        starter: KernelStarter | None,
+    ) -> None:
         import nbformat
 
         if job.notebook is None:
@@ -103,6 +113,7 @@ class _Run:
         self.emit = emit
         self.watch = watch
         self.context = context
+        self.starter = starter
         self.kernel: Kernel | None = None
         self.client: CellClient | None = None
         self.versions: dict[str, str] = {}
@@ -164,7 +175,8 @@ class _Run:
         """A running kernel; the second try uses another transport."""
         check_kernel(self.job.kernel or DEFAULT)
         for transport in ("ipc", "tcp"):
-            self.kernel = Kernel(self.job, self.context, transport)
+            starter = self.starter if transport == "ipc" else None
+            self.kernel = Kernel(self.job, self.context, transport, starter)
             try:
                 self.client = await self.kernel.start(self.notebook)
                 break
@@ -176,6 +188,7 @@ class _Run:
         assert self.kernel is not None
         if self.watch is not None:
             self.client.watch = functools.partial(self.watch, self.job.task)
+        self.emit(self.kernel.started)
         self._describe(self.kernel)
         return self.client
 
@@ -189,23 +202,32 @@ class _Run:
     # -- cells ---------------------------------------------------------------------------
 
     async def _cells(self, client: CellClient) -> Failure | None:
+        from nbpipe.executors.ahead import can_be_sent
+
         total = len(self.code)
+        assert self.kernel is not None
+        implementation = self.kernel.info.get("implementation", "")
+        if can_be_sent(implementation, [self.notebook.cells[i].source for i in self.code]):
+            client.send_ahead(self.code)
         for number, index in enumerate(self.code, 1):
+            await client.begin(index)
             begun = time.monotonic()
             line = self.job.lines[index] if index < len(self.job.lines) else 0
             self.emit(CellStarted(task=self.job.task, index=number, total=total, line=line))
             failure = await self._cell(client, index)
-            seconds = time.monotonic() - begun
+            seconds = client.seconds
+            if seconds is None:
+                seconds = time.monotonic() - begun
             self.emit(CellFinished(task=self.job.task, index=number, total=total, seconds=seconds))
             if failure is not None:
                 return failure
         return None
 
     async def _cell(self, client: CellClient, index: int) -> Failure | None:
-        from nbpipe.executors.client import KernelDied, OutputsMissing
+        from nbpipe.executors.client import KernelDied, OutputsMissing, allows_error
 
         try:
-            reply = await client.run_cell(index)
+            reply = await client.finish()
         except KernelDied:
             return self._died(index)
         except OutputsMissing:
@@ -214,8 +236,7 @@ class _Run:
         if any(p.get("source") == "ask_exit" for p in reply.get("payload") or ()):
             message = "exit() or quit() was called: the cells below did not run"
             return self._failure(index, "SystemExit", message)
-        tags = self.notebook.cells[index].metadata.get("tags", ())
-        if reply["status"] == "ok" or "raises-exception" in tags:
+        if reply["status"] == "ok" or allows_error(self.notebook.cells[index]):
             return None
         trace = "\n".join(reply.get("traceback", ()))
         error, message = reply.get("ename", "Aborted"), reply.get("evalue", "")
@@ -247,12 +268,14 @@ class _Run:
     async def _timed_out(self) -> Failure:
         """Show where the cell is, if it can be interrupted; the kernel is killed in any case."""
         message = f"the task took longer than its timeout of {self.job.timeout:g} s"
-        client, index = self.client, self.client and self.client.current
-        if self.kernel is None or client is None or index is None:
+        client = self.client
+        if self.kernel is None or client is None or client.current is None:
             return Failure(error="Timeout", message=message, file=self.job.source)
+        client.halt()
         await self.kernel.interrupt()
         await client.until_idle(INTERRUPT_GRACE)
         client.settle()
+        index = client.current
         outputs = self.notebook.cells[index].outputs
         traces = [o.traceback for o in outputs if o.output_type == "error"]
         trace = "\n".join(traces[-1]) if traces else ""
@@ -279,17 +302,32 @@ class _Run:
         document.write(self.path, document.as_json(self.notebook))
 
     async def _convert(self) -> Failure | None:
-        target = self._target()
-        return None if target == self.path else await convert(self.path, target, self.job.task)
+        for result, target in self._targets().items():
+            exporter = self.job.results.get(result, "")
+            if target != self.path:
+                how = Conversion(self.job.task, exporter, self.job.exporter_options)
+                failure = await convert(self.path, target, how)
+                if failure is not None:
+                    return failure
+        return None
 
-    def _target(self) -> Path:
-        return self.path.with_name(
-            self.job.stem + PurePosixPath(self.job.result or "x.ipynb").suffix
-        )
+    def _targets(self) -> dict[str, Path]:
+        """Where each result is made: the executed notebook itself, or one that is converted."""
+        results = self.job.results or ({self.job.result: ""} if self.job.result else {})
+        found: dict[str, Path] = {}
+        for number, (result, exporter) in enumerate(results.items()):
+            suffix = PurePosixPath(result).suffix
+            target = self.path.with_name(f"{self.job.stem}{suffix}")
+            if target in found.values() or (exporter and target == self.path):
+                target = self.path.with_name(f"{self.job.stem}.{number}{suffix}")
+            found[result] = target
+        return found
 
     def _outcome(self, failure: Failure | None) -> Outcome:
         if failure is None:
-            return Outcome(notebook=str(self._target()), versions=self.versions)
+            made = {result: str(path) for result, path in self._targets().items()}
+            first = made.get(self.job.result or "", str(self.path))
+            return Outcome(notebook=first, notebooks=made, versions=self.versions)
         with contextlib.suppress(ValueError):  # another drive has no relative path
             relative = Path(os.path.relpath(self.path, self.job.root)).as_posix()
             failure = msgspec.structs.replace(failure, notebook=relative)

@@ -1,0 +1,71 @@
+"""Sends many cells to a kernel at once, which runs them as if they came one by one.
+
+``ahead_in_kernel`` is the other half and tells how. Only ipykernel is known to have what it needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_client.session import Session
+
+from nbpipe.executors.messages import execute_request
+
+TAKEN = "nbpipe_next"
+"""Key in a cell's reply: whether the kernel has started the next one."""
+
+IMPLEMENTATION = "ipython"
+"""What ipykernel calls itself when it is asked for its kernel_info."""
+
+_ENDS = re.compile(r"\b(_exit|abort|ctypes|kill|raise_signal)\b")
+
+
+def can_be_sent(implementation: str, sources: Sequence[str]) -> bool:
+    """Whether a notebook's cells may go to a kernel at once.
+
+    On Linux only, where it can be told whether a kernel has read what subprocesses wrote. Not where
+    a cell may end the process at once (``os._exit``, ``os.kill``, ``ctypes``): the last outputs of
+    the cell before it would still be on their way, and be lost with the process.
+    """
+    return (
+        sys.platform == "linux"
+        and implementation == IMPLEMENTATION
+        and len(sources) > 1
+        and not any(map(_ENDS.search, sources))
+    )
+
+
+def batch(
+    session: Session, cells: Sequence[tuple[dict[str, Any], bool]], halt: str
+) -> dict[str, Any]:
+    """One message with the requests for many cells.
+
+    Its reply has the status "ok" when the kernel took the requests, of which the first then runs;
+    after any other reply none does.
+
+    Args:
+        session: signs the messages.
+        cells: the request of each, and whether the next ones run although it raised an error.
+        halt: path of a file; once it exists, the kernel starts no other cell.
+    """
+    buffers: list[bytes] = []
+    for message, _ in cells:
+        buffers += session.serialize(message, ident=session.bsession)
+    arguments = [(message["msg_id"], allows) for message, allows in cells]
+    code = f"{_source()}\nFeeder(kernel, {arguments!r}, {halt!r}, {TAKEN!r})"
+    names = "{'__name__': 'nbpipe', 'kernel': get_ipython().kernel}"
+    request = execute_request(
+        session, f"exec(compile({code!r}, '<nbpipe>', 'exec'), {names})", silent=True
+    )
+    request["buffers"] = buffers
+    return request
+
+
+@functools.cache
+def _source() -> str:
+    return importlib.resources.files(__package__).joinpath("ahead_in_kernel.py").read_text("utf-8")
