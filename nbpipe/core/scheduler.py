@@ -1,18 +1,25 @@
-"""Which task goes next: events in, instructions out, no clock and no files.
+"""Which task goes next: events in, instructions out, no files, and no clock but the one given.
 
 The runner calls a method when something happened and carries out the instructions that it gets.
 A task is settled when it is done, skipped, failed for good, blocked or cancelled. When all the
 upstreams of a task are settled well, ``Check`` asks the runner to decide it; the answer comes
 back through :meth:`Scheduler.decided`.
+
+What must run is started longest path first, as far as it fits the machine. No task starts while one
+with a longer path is being decided: that takes milliseconds, and to begin with the wrong one may
+take as long as the whole task. When the first in the queue does not fit, its place is kept, and
+others go before it only if they do not hold it up.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
+
+from nbpipe.core.tokens import Amounts, Reservation, Tokens
 
 Phase = Literal[
     "waiting", "checking", "queued", "running", "done", "skipped", "failed", "blocked", "cancelled"
@@ -49,6 +56,12 @@ class Cancel(msgspec.Struct, frozen=True):
 
 Instruction = Check | Start | Block | Cancel
 
+_Key = tuple[float, int, str]
+"""The order of starting: longest path first, then as in the spec."""
+
+_PLACE = "place"
+"""What every running task holds one of; there are as many as jobs."""
+
 
 class IllegalTransitionError(RuntimeError):
     """The runner reported what cannot have happened; carries the task's story."""
@@ -61,9 +74,12 @@ class Scheduler:
         upstream: for each task of the run the upstreams that belong to the run, acyclic.
         jobs: how many tasks may run at once, at least 1.
         expected: seconds that each task is expected to take; those without get the median.
+        wishes: what each task takes of the machine while it runs; nothing where left out.
+        limits: what there is of it. A task that takes more than that runs alone.
         retries: how often a failed task is tried again; 0 where left out.
         keep_going: True: after a failure all that does not depend on it still runs; False:
             what runs is awaited and nothing new is started.
+        clock: seconds, on any clock that does not go back; tells when what runs may end.
     """
 
     def __init__(
@@ -72,12 +88,15 @@ class Scheduler:
         *,
         jobs: int = 1,
         expected: Mapping[str, float] | None = None,
+        wishes: Mapping[str, Amounts] | None = None,
+        limits: Amounts | None = None,
         retries: Mapping[str, int] | None = None,
         keep_going: bool = False,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.phases: dict[str, Phase] = dict.fromkeys(upstream, "waiting")
-        self.jobs = jobs
         self.keep_going = keep_going
+        self._clock = clock
         self._retries = dict(retries or {})
         self._attempts = dict.fromkeys(upstream, 0)
         self._missing = {task: len(set(ups)) for task, ups in upstream.items()}
@@ -85,10 +104,16 @@ class Scheduler:
         for task, ups in upstream.items():
             for up in set(ups):
                 self._downstream[up].append(task)
-        self._priority = critical_paths(upstream, expected or {})
-        self._rank = {task: i for i, task in enumerate(upstream)}
-        self._queue: list[tuple[float, int, str]] = []
-        self._running = 0
+        self._expected = with_default(upstream, expected or {})
+        paths = critical_paths(upstream, self._expected)
+        self._keys = {task: (-paths[task], i, task) for i, task in enumerate(upstream)}
+        self._tokens = Tokens(
+            {**(limits or {}), _PLACE: jobs},
+            {task: {**(wishes or {}).get(task, {}), _PLACE: 1} for task in upstream},
+        )
+        self._checking: list[_Key] = []
+        self._queue: list[_Key] = []
+        self._ends: dict[str, float] = {}
         self._stopping = False
         self._story: list[str] = []
 
@@ -105,26 +130,23 @@ class Scheduler:
         """The task was checked: it must run, or it is fresh."""
         if self.phases[task] == "cancelled":
             return []
+        self._move(task, "checking", "queued" if run else "skipped")
+        del self._checking[bisect_left(self._checking, self._keys[task])]
         if not run:
-            self._move(task, "checking", "skipped")
-            return self._release(task)
-        self._move(task, "checking", "queued")
-        heapq.heappush(self._queue, (-self._priority[task], self._rank[task], task))
+            return self._release(task) + self._fill()
+        insort(self._queue, self._keys[task])
         return self._fill()
 
     def succeeded(self, task: str) -> list[Instruction]:
         """The task ran and its record is durable."""
-        self._move(task, "running", "done")
-        self._running -= 1
+        self._end(task, "done")
         return self._release(task) + self._fill()
 
     def failed(self, task: str) -> list[Instruction]:
         """A try failed: it is tried again, or its descendants are blocked."""
         if self.retries_left(task) and not self._stopping:
-            self._attempts[task] += 1
-            return [Start(task, self._attempts[task])]
-        self._move(task, "running", "failed")
-        self._running -= 1
+            return [self._try(task)]
+        self._end(task, "failed")
         out: list[Instruction] = list(self._block_below(task))
         if not self.keep_going:
             out += self._cancel_waiting()
@@ -141,17 +163,15 @@ class Scheduler:
 
     def interrupted(self, task: str) -> list[Instruction]:
         """A running task was stopped before its end."""
-        self._move(task, "running", "cancelled")
-        self._running -= 1
+        self._end(task, "cancelled")
         return []
 
     def _checks(self, tasks: Iterable[str]) -> list[Instruction]:
-        out: list[Instruction] = []
-        for task in tasks:
-            if self.phases[task] == "waiting":
-                self._move(task, "waiting", "checking")
-                out.append(Check(task))
-        return out
+        ready = sorted(self._keys[task] for task in tasks if self.phases[task] == "waiting")
+        for key in ready:
+            self._move(key[2], "waiting", "checking")
+            insort(self._checking, key)
+        return [Check(task) for _, _, task in ready]
 
     def _release(self, task: str) -> list[Instruction]:
         ready = []
@@ -162,16 +182,45 @@ class Scheduler:
         return self._checks(ready)
 
     def _fill(self) -> list[Instruction]:
+        """Start what fits, in order; the place of the first that does not is kept."""
         out: list[Instruction] = []
-        while self._queue and self._running < self.jobs:
-            task = heapq.heappop(self._queue)[2]
-            if self.phases[task] != "queued":
+        kept: Reservation | None = None
+        too_big: set[int] = set()  # kinds of tasks: with thousands in the queue each is tried once
+        i = 0
+        while i < len(self._queue) and self._tokens.free[_PLACE] >= 1:
+            key = self._queue[i]
+            if self._checking and self._checking[0] < key:
+                break
+            task = key[2]
+            i += 1
+            if self._tokens.kinds[task] in too_big:
                 continue
-            self._move(task, "queued", "running")
-            self._running += 1
-            self._attempts[task] += 1
-            out.append(Start(task, self._attempts[task]))
+            if not self._tokens.fits(task):
+                too_big.add(self._tokens.kinds[task])
+                kept = kept or self._tokens.reserve(task, self._ends)
+            elif kept is None or self._passes(task, kept):
+                i -= 1
+                del self._queue[i]
+                out.append(self._begin(task))
         return out
+
+    def _begin(self, task: str) -> Start:
+        self._move(task, "queued", "running")
+        self._tokens.take(task)
+        return self._try(task)
+
+    def _passes(self, task: str, kept: Reservation) -> bool:
+        return self._tokens.passes(task, self._clock() + self._expected[task], kept)
+
+    def _try(self, task: str) -> Start:
+        self._attempts[task] += 1
+        self._ends[task] = self._clock() + self._expected[task]
+        return Start(task, self._attempts[task])
+
+    def _end(self, task: str, phase: Phase) -> None:
+        self._move(task, "running", phase)
+        self._tokens.give_back(task)
+        del self._ends[task]
 
     def _block_below(self, task: str) -> list[Block]:
         out = []
@@ -190,6 +239,8 @@ class Scheduler:
             if phase in ("waiting", "checking", "queued"):
                 self.phases[task] = "cancelled"
                 out.append(Cancel(task))
+        self._checking.clear()
+        self._queue.clear()
         return out
 
     def _move(self, task: str, old: Phase, new: Phase) -> None:
@@ -200,16 +251,25 @@ class Scheduler:
         self.phases[task] = new
 
 
+def with_default(tasks: Iterable[str], expected: Mapping[str, float]) -> dict[str, float]:
+    """Seconds for every task: without history the median of those that have one, else 1 s."""
+    listed = list(tasks)
+    known = sorted(expected[task] for task in listed if task in expected)
+    default = known[len(known) // 2] if known else 1.0
+    return {task: expected.get(task, default) for task in listed}
+
+
 def critical_paths(
     upstream: Mapping[str, Sequence[str]], expected: Mapping[str, float]
 ) -> dict[str, float]:
     """Seconds from the start of each task to the end of the longest chain below it.
 
     Starting the longest first keeps the makespan near its lower bound (Graham, 1969).
-    A task without history is taken to last the median of those that have one, else 1 s.
+
+    Args:
+        upstream: for each task its upstreams, acyclic.
+        expected: seconds of every task.
     """
-    known = sorted(expected[task] for task in upstream if task in expected)
-    default = known[len(known) // 2] if known else 1.0
     downstream: dict[str, list[str]] = {task: [] for task in upstream}
     for task, ups in upstream.items():
         for up in ups:
@@ -220,7 +280,7 @@ def critical_paths(
     while ready:
         task = ready.pop()
         below = max((total[name] for name in downstream[task]), default=0.0)
-        total[task] = expected.get(task, default) + below
+        total[task] = expected[task] + below
         for up in upstream[task]:
             left[up] -= 1
             if left[up] == 0:
