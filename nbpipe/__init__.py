@@ -5,10 +5,10 @@ The public API is loaded when it is first touched: ``import nbpipe`` itself load
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own, without the price of importing typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from nbpipe.core.graph import Graph as Graph
     from nbpipe.core.model import Spec as Spec
     from nbpipe.core.model import Task as Task
@@ -56,6 +56,8 @@ def __getattr__(name: str) -> Any:
         module = _EXPORTS[name]
     except KeyError:
         raise AttributeError(f"module 'nbpipe' has no attribute '{name}'") from None
+    from importlib import import_module
+
     value = getattr(import_module(module), name)
     globals()[name] = value
     return value
@@ -68,12 +70,18 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """``%load_ext nbpipe``: ``%pipeline``, ``%upstream`` and ``%%task``."""
-    import_module("nbpipe.jupyter.magics").load(ipython)
+    _magics().load(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """``%unload_ext nbpipe``."""
-    import_module("nbpipe.jupyter.magics").unload(ipython)
+    _magics().unload(ipython)
+
+
+def _magics() -> Any:
+    from importlib import import_module
+
+    return import_module("nbpipe.jupyter.magics")
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

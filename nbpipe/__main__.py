@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 
+from nbpipe.cli.idle import answered
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if answered(sys.argv[1:]):
+        sys.exit(0)
     skip_slow_grammars()
+    import signal
+
     from nbpipe.cli.app import run
 
-    sys.exit(run())
+    code = run()
+    # One more Ctrl-C while the interpreter ends would kill it with another code.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def skip_slow_grammars() -> None:

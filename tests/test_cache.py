@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import pytest
 
-from nbpipe.loaded import unchanged
+from nbpipe.cli.idle import answered
+from nbpipe.core.plan import make_plan
+from nbpipe.run.unchanged import unchanged
+from nbpipe.store import signatures
 from nbpipe.store.records import RecordStore
 
 
+def cache(project):
+    return project.root / ".nbpipe/cache"
+
+
+def make_a_folder_of_a_product(project):
+    path = project.root / "out/fit.txt"
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.fixture
-def settled(diamond):
+def settled(diamond, monkeypatch):
     """The diamond, built and found fresh; all its files are older than any clock's tick."""
+    monkeypatch.syspath_prepend(str(diamond.root / "later"))
     diamond.write("helpers.py", "VALUE = 1\n")
     diamond.write("pkg/__init__.py", "")
     imports = "if 0:\n    import helpers, json, missing_library, pkg.new\n"
@@ -61,16 +76,27 @@ def test_deleting_it_changes_nothing(settled):
         lambda p: RecordStore(p.root).remove("sepal"),
         lambda p: (p.root / ".nbpipe/cache").write_bytes(b"\x00"),
         lambda p: (p.root / ".nbpipe/cache").write_bytes(b""),
+        lambda p: cache(p).write_bytes(cache(p).read_bytes()[:-9]),
+        lambda p: cache(p).write_bytes(cache(p).read_bytes().replace(b"-signatures-1", b"-s-2", 1)),
+        make_a_folder_of_a_product,
+        lambda p: (p.root / "later").mkdir(),
     ],
     ids=[
         *("spec", "source", "touched source", "module", "package", "a new module"),
         *("a shadowing module", "a module in a package", "product gone", "notebook changed"),
         *("product rewritten", "record gone", "cache damaged", "cache empty"),
+        *("cache cut", "cache of another version", "product a folder", "PYTHONPATH"),
     ],
 )
-def test_whatever_a_plan_rests_on_voids_it(settled, change):
+def test_whatever_a_plan_rests_on_voids_it_also_for_who_has_read_it_before(settled, change):
+    before = unchanged(settled.root)
+    assert unchanged(settled.root, before) is before
     change(settled)
+    assert unchanged(settled.root, before) is None
     assert unchanged(settled.root) is None
+    planned = settled.pipeline().plan()
+    cache(settled).unlink()
+    assert settled.pipeline().plan() == planned
 
 
 def test_a_restored_mtime_does_not_deceive_it(settled):
@@ -124,9 +150,98 @@ def test_only_a_build_writes_it(settled):
     assert not (settled.root / ".nbpipe/cache").exists()
 
 
-def test_row_29_a_renamed_task_leaves_no_state_behind_even_when_nothing_runs(settled):
-    settled.tasks[3]["name"] = "train"
-    settled.save()
+def test_none_is_kept_where_a_store_may_lack_what_is_fresh_here(diamond, tmp_path):
+    diamond.meta = {"store": (tmp_path / "store").as_uri()}
+    diamond.save()
+    diamond.build()
+    time.sleep(0.05)
+    assert diamond.build() == []
+    assert unchanged(diamond.root) is None
+    shutil.rmtree(tmp_path / "store")
+    assert diamond.build() == []
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+# -- the quickest answer -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_folder(settled, monkeypatch):
+    monkeypatch.chdir(settled.root)
+    return settled
+
+
+NOTHING = "✓ nothing to do: 4 tasks up to date, 0 executed, 4 skipped\n"
+
+
+def test_a_build_that_finds_nothing_to_do_is_answered_at_once(in_folder, capsys):
+    for args in (
+        ["build"],
+        ["build", "-e", "."],
+        ["build", "--entry-point", "out"],
+        ["build", "-j", "2"],
+    ):
+        assert answered(args)
+        assert capsys.readouterr().out == NOTHING
+
+
+def test_whatever_else_is_asked_takes_the_long_way(in_folder, capsys):
+    lines = ("", "status", "build fit", "build -f", "build --json", "build -e", "build -e no")
+    for line in (*lines, "build -j 0", "build -j x", "build -j", "build -e . -e ."):
+        assert not answered(line.split()), line
+    assert capsys.readouterr().out == ""
+
+
+def test_a_task_that_starts_a_build_is_not_answered_at_once_but_refused(in_folder, monkeypatch):
+    monkeypatch.setenv("NBPIPE_TASK", "fit")
+    assert not answered(["build"])
+
+
+def test_the_quick_answer_says_what_the_long_way_says(in_folder, capsys):
+    from nbpipe.cli.app import run
+
+    in_folder.edit("fit.py", "# %%\n", "# %%\n# a comment\n")
+    time.sleep(0.05)
+    in_folder.build()
+    assert answered(["build"])
+    quick = capsys.readouterr().out
+    assert "fit: cosmetic edit" in quick
+    assert run(["build"]) == 0
+    assert capsys.readouterr().out == quick
+
+
+def test_a_build_that_finds_everything_fresh_plans_once(settled, monkeypatch):
+    cache(settled).unlink()
+    planned = []
+    monkeypatch.setattr(
+        "nbpipe.loaded.make_plan", lambda *a, **k: (planned.append(1), make_plan(*a, **k))[1]
+    )
     assert settled.build() == []
-    records = sorted(p.name for p in (settled.root / ".nbpipe/records").iterdir())
-    assert records == ["get.json", "petal.json", "sepal.json", "train.json"]
+    assert planned == [1]
+    assert cache(settled).exists()
+
+
+@pytest.mark.parametrize("path", ["helpers.py", "out/fit.txt"])
+def test_nothing_is_kept_when_a_file_goes_after_it_was_read(settled, monkeypatch, path):
+    cache(settled).unlink()
+
+    def plan_then_lose(*args, **options):
+        plan = make_plan(*args, **options)
+        (settled.root / path).unlink()
+        return plan
+
+    monkeypatch.setattr("nbpipe.loaded.make_plan", plan_then_lose)
+    assert settled.build() == []
+    assert not cache(settled).exists()
+
+
+def test_a_file_of_signatures_comes_back_as_it_was_written():
+    odd = "odd\udcff\nname"
+    made = signatures.Signed("here", "said ✓", ["a", odd], [(1, -5, 2**62, 3), (-1,) * 4], 1, b"x")
+    read = signatures.decode(made.encode())
+    assert read is not None
+    assert (read.made_by, read.said, read.trees, read.extra) == ("here", "said ✓", 1, b"x")
+    assert list(zip(read.paths, read.signatures, strict=True)) == [
+        ("a", (1, -5, 2**62, 3)),
+        (odd, (-1, -1, -1, -1)),
+    ]

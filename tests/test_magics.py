@@ -100,6 +100,7 @@ def test_it_loads_where_there_is_no_pipeline(tmp_path, monkeypatch, capsys):
 
 def test_loading_imports_no_heavy_library(tmp_path):
     heavy = ["networkx", "pandas", "ipywidgets", "ipycytoscape", "jupytext", "nbclient", "rich"]
+    heavy += ["msgspec", "click", "yaml", "nbpipe.errors", "nbpipe.pipeline", "nbpipe.jupyter.show"]
     code = (
         "from IPython.core.interactiveshell import InteractiveShell\nimport sys\n"
         "shell = InteractiveShell()\nbefore = set(sys.modules)\n"
@@ -110,6 +111,13 @@ def test_loading_imports_no_heavy_library(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_unloading_takes_back_the_forms_of_our_values(shell):
+    plan = shell.value("%pipeline plan")
+    assert len(shell.ip.display_formatter.format(plan)[0]) == 2
+    shell.run("%unload_ext nbpipe")
+    assert list(shell.ip.display_formatter.format(plan)[0]) == ["text/plain"]
 
 
 # -- values --------------------------------------------------------------------------------
@@ -315,20 +323,6 @@ def test_values_are_loaded_by_suffix(shell, diamond):
     assert shell.value("upstream['get']['data']") == "one"
     assert shell.value("upstream['get']['j']") == [1, 2]
     assert shell.value("upstream['get']['nb']").endswith("get.ipynb")
-
-
-def test_row_53_only_a_pickle_that_this_pipeline_wrote_is_loaded(shell, diamond):
-    diamond.tasks[0]["product"] = {"data": "out/get.txt", "model": "out/model.pickle"}
-    diamond.save()
-    write = 'import pickle; Path(product["model"]).write_bytes(pickle.dumps({1}))\nseen ='
-    diamond.edit("get.py", "seen =", write)
-    shell.run("%upstream get --build --load")
-    assert shell.value("upstream['get']['model']") == {1}
-    evil = b"cos\nsystem\n(S'touch evil'\ntR."
-    (diamond.root / "out/model.pickle").write_bytes(evil)
-    shown = shell.error("%upstream get --load")
-    assert "a pickle that this pipeline did not write is not loaded" in shown
-    assert not (diamond.root / "evil").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbpipe.errors import NbpipeError
-from nbpipe.jupyter import parsing
-from nbpipe.pipeline import Pipeline
+if TYPE_CHECKING:
+    from nbpipe.pipeline import Pipeline
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?(%%?)(pipeline|upstream|task)\b(?P<rest>.*)$", re.S)
 
@@ -50,6 +49,8 @@ def complete(line: str, load: Callable[[], Pipeline]) -> list[str] | None:
 
 
 def _candidates(magic: str, before: Sequence[str], load: Callable[[], Pipeline]) -> list[str]:
+    from nbpipe.jupyter import parsing
+
     if magic == "upstream":
         return [*_tasks(load), *parsing.options_of(parsing.upstream_parser())]
     if magic == "task":
@@ -67,6 +68,8 @@ def _candidates(magic: str, before: Sequence[str], load: Callable[[], Pipeline])
 
 def _tasks(load: Callable[[], Pipeline]) -> list[str]:
     """Names of the tasks; none when the pipeline does not load: Tab is no place for errors."""
+    from nbpipe.errors import NbpipeError
+
     try:
         return list(load().graph.tasks)
     except (NbpipeError, OSError):

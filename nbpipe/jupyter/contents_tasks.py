@@ -59,14 +59,17 @@ class Loaded:
 
     def __init__(self, pipeline: Pipeline, began: float) -> None:
         self.pipeline = pipeline
-        self.paths = [str(pipeline.file), *_files(pipeline)]
+        sources = list(_files(pipeline))
+        reading = pipeline.reading
+        read = sorted(map(str, reading.files)) if reading is not None else [str(pipeline.file)]
+        self.paths = [*read, *sources]
         self.signature = signature(self.paths)
         newest = max((entry[0] for entry in self.signature if entry), default=0) / 1e9
-        self._settled = newest < began - _RECENT
+        self._settled = newest < began - _RECENT and (reading is None or reading.settled)
         self._tasks: dict[str, list[Task]] = {}
         self._languages: dict[str, str] = {}
         functions = pipeline.spec.meta.jupyter_functions_as_notebooks
-        for task, path in zip(pipeline.spec.tasks, self.paths[1:], strict=True):
+        for task, path in zip(pipeline.spec.tasks, sources, strict=True):
             if task.kind == "notebook" or functions:
                 self._tasks.setdefault(os.path.realpath(path), []).append(task)
 

@@ -1,14 +1,18 @@
-"""``%pipeline``, ``%upstream`` and ``%%task``: each parses, calls the API and renders."""
+"""``%pipeline``, ``%upstream`` and ``%%task``: each parses, calls the API and renders.
+
+Every notebook that says ``%load_ext nbpipe`` waits for this module, so it imports nothing that a
+shell has not loaded already: what a magic needs is imported when it is first used.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from nbpipe.errors import UsageError, did_you_mean
-from nbpipe.jupyter import parsing, pipeline_commands, show, task_commands, upstream_commands
+from nbpipe.jupyter import forms
 from nbpipe.jupyter.completer import make_matcher
 from nbpipe.jupyter.session import Session
 
@@ -53,6 +57,8 @@ class PipelineMagics(Magics):
         %upstream --load              values instead of paths, by suffix
         %upstream --task T            this notebook is the task T
         """
+        from nbpipe.jupyter import parsing, upstream_commands
+
         self._answer(
             lambda: upstream_commands.run(self.session, parsing.upstream_parser().parse_line(line))
         )
@@ -69,16 +75,22 @@ class PipelineMagics(Magics):
         -u UP names a task that it reads (else upstream['UP'] in the body does),
         -p KEY=PATH what it makes.
         """
+        from nbpipe.jupyter import parsing, task_commands
+
         return self._answer(
             lambda: task_commands.run(self.session, parsing.task_parser().parse_line(line), cell)
         )
 
     def _pipeline(self, line: str) -> Any:
+        from nbpipe.jupyter import parsing, pipeline_commands
+
         words = parsing.split_line(line, "%pipeline")
         if words[:1] in (["-h"], ["--help"]):
             raise parsing.HelpAsked(parsing.pipeline_help())
         name = words[0] if words and not words[0].startswith("-") else "show"
         if name not in parsing.SUBCOMMANDS:
+            from nbpipe.errors import UsageError, did_you_mean
+
             raise UsageError(
                 f"%pipeline: no subcommand '{name}'", did_you_mean(name, parsing.SUBCOMMANDS)
             )
@@ -86,6 +98,8 @@ class PipelineMagics(Magics):
         return getattr(pipeline_commands, name)(self.session, options)
 
     def _answer(self, work: Callable[[], Any]) -> Any:
+        from nbpipe.jupyter import parsing
+
         try:
             return work()
         except parsing.HelpAsked as asked:
@@ -100,7 +114,7 @@ def load(shell: Any) -> None:
     magics = PipelineMagics(shell)
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(make_matcher(magics.session.load))
-    show.register(shell)
+    forms.register(shell)
 
 
 def unload(shell: Any) -> None:
@@ -111,9 +125,10 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(PipelineMagics.__name__, None)
     matchers = shell.Completer.custom_matchers
     matchers[:] = [m for m in matchers if getattr(m, "matcher_identifier", "") != "nbpipe"]
-    show.unregister(shell)
-    if magics is not None:
-        pipeline_commands.close_panels(magics.session)
+    forms.unregister(shell)
+    panel = sys.modules.get("nbpipe.jupyter.panel")
+    if panel is not None and magics is not None:
+        panel.close_panels(magics.session)
 
 
 def find(shell: Any) -> Any:

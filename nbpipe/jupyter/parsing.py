@@ -29,7 +29,13 @@ class HelpAsked(Exception):
 
 
 class LineParser(argparse.ArgumentParser):
-    """An argument parser that never prints and never exits."""
+    """An argument parser that never prints and never exits.
+
+    Attributes:
+        takes_overrides: whether ``--env--KEY VALUE`` may be among the words.
+    """
+
+    takes_overrides = False
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=prog, description=description, add_help=False, allow_abbrev=False)
@@ -61,7 +67,13 @@ class LineParser(argparse.ArgumentParser):
         """
         if {"-h", "--help"} & set(words):
             raise HelpAsked(self.format_help())
+        overrides: dict[str, str] = {}
+        if self.takes_overrides:
+            from nbpipe.store.env import split_overrides
+
+            overrides, words = split_overrides(list(words))
         parsed: argparse.Namespace = self.parse_args(words)
+        parsed.overrides = overrides
         return parsed
 
 
@@ -81,6 +93,13 @@ def _names(parser: LineParser, what: str) -> None:
     parser.add_argument("names", nargs="*", metavar="TASK", help=what)
 
 
+def _setting(text: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not (mark and key.isidentifier()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
+    return key, value
+
+
 def _build() -> LineParser:
     parser = LineParser("%pipeline build", "Run what is stale; returns a report, with --bg a run.")
     _names(parser, "tasks or wildcards, with their upstreams; none: all")
@@ -89,6 +108,19 @@ def _build() -> LineParser:
     parser.add_argument("-k", "--keep-going", action="store_true", help="go on after a failure")
     parser.add_argument("-j", "--jobs", type=int, metavar="N", help="tasks at once; default: cores")
     parser.add_argument("--bg", action="store_true", help="in a process of its own")
+    parser.add_argument("--executor", metavar="NAME", help="what runs the tasks; default: local")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="a setting of what is named by --executor",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of Dask: short for --set scheduler=ADDRESS"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only tell what would run")
     return parser
 
@@ -105,7 +137,12 @@ _ARGUMENTS = {
     "why": ("task", True, "the task in question"),
     "log": ("task", False, "only the runs of this task"),
     "split": ("notebook", True, "the notebook, whose headings become tasks"),
-    "use": ("path", True, "a spec file, or a folder from which it is looked for upward"),
+    "use": (
+        "path",
+        True,
+        "a spec file, or a folder from which it is looked for upward; '--env--KEY VALUE' after it "
+        "is another value for a key of env.yaml",
+    ),
 }
 
 
@@ -120,6 +157,7 @@ def _one(name: str) -> LineParser:
     parser.add_argument(
         argument, nargs=None if required else "?", metavar=argument.upper(), help=help_text
     )
+    parser.takes_overrides = name == "use"
     return parser
 
 

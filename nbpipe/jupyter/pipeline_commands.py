@@ -7,11 +7,11 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from nbpipe.jupyter.session import Session
-from nbpipe.jupyter.show import CellProgress, Picture, Table, in_kernel
-from nbpipe.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from nbpipe.core.plan import Plan
+    from nbpipe.jupyter.show import Picture, Table
+    from nbpipe.pipeline import Pipeline
     from nbpipe.run.background import Run
     from nbpipe.run.report import BuildReport
     from nbpipe.views.plans import Explanation
@@ -20,20 +20,15 @@ if TYPE_CHECKING:
 
 def show(session: Session, options: Namespace) -> Any:
     """The DAG, live, with its buttons; the picture and the table where there are no widgets."""
-    pipeline = session.load()
+    from nbpipe.jupyter.show import in_kernel
+
     if not in_kernel(session.shell):
-        return Picture(pipeline.plot(".svg").decode(), str(pipeline.status()))
+        return plot(session, options)
+    session.load()
     from nbpipe.jupyter.panel import show_panel
 
     show_panel(session)
     return None
-
-
-def close_panels(session: Session) -> None:
-    """Close what :func:`show` left open."""
-    panel = sys.modules.get("nbpipe.jupyter.panel")
-    if panel is not None:
-        panel.close_panels(session)
 
 
 def status(session: Session, options: Namespace) -> Status:
@@ -43,7 +38,8 @@ def status(session: Session, options: Namespace) -> Status:
 
 def plan(session: Session, options: Namespace) -> Plan:
     """What a build would run, and why."""
-    return session.load().plan(*options.names, force=options.force, upstream_of=options.upstream_of)
+    pipeline = session.load(call=True)
+    return pipeline.plan(*options.names, force=options.force, upstream_of=options.upstream_of)
 
 
 def why(session: Session, options: Namespace) -> Explanation:
@@ -53,6 +49,7 @@ def why(session: Session, options: Namespace) -> Explanation:
 
 def log(session: Session, options: Namespace) -> Table:
     """Past runs, or those of a task."""
+    from nbpipe.jupyter.show import Table
     from nbpipe.views.runs import runs_table, task_runs_table
 
     pipeline = session.load()
@@ -63,13 +60,15 @@ def log(session: Session, options: Namespace) -> Table:
 
 def plot(session: Session, options: Namespace) -> Picture:
     """The picture alone."""
+    from nbpipe.jupyter.show import Picture
+
     pipeline = session.load()
     return Picture(pipeline.plot(".svg").decode(), str(pipeline.status()))
 
 
 def use(session: Session, options: Namespace) -> Status:
     """Work on another pipeline."""
-    return session.use(options.path).status()
+    return session.use(options.path, options.overrides).status()
 
 
 def cancel(session: Session, options: Namespace) -> None:
@@ -111,11 +110,13 @@ def split(session: Session, options: Namespace) -> Status | None:
 
 def build(session: Session, options: Namespace) -> Plan | Run | BuildReport:
     """Run what is stale, here with progress, or in the background."""
-    pipeline = session.load()
+    pipeline = session.load(call=True)
     chosen: dict[str, Any] = {"force": options.force, "upstream_of": options.upstream_of}
     if options.dry_run:
         return pipeline.plan(*options.names, **chosen)
     chosen |= {"jobs": options.jobs, "keep_going": options.keep_going}
+    settings = [*options.settings, *([("scheduler", s)] if (s := options.scheduler) else [])]
+    chosen |= {"executor": options.executor, "settings": dict(settings)}
     if options.bg:
         return pipeline.start(*options.names, **chosen)
     report = build_here(session, pipeline, *options.names, **chosen)
@@ -125,6 +126,8 @@ def build(session: Session, options: Namespace) -> Plan | Run | BuildReport:
 
 def build_here(session: Session, pipeline: Pipeline, *names: str, **options: Any) -> BuildReport:
     """Build while the cell runs, with its progress shown; interrupting the cell ends the build."""
+    from nbpipe.jupyter.show import CellProgress, in_kernel
+
     if not in_kernel(session.shell):
         return _build_in_terminal(pipeline, *names, **options)
     progress = CellProgress()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbpipe.jupyter.cells import CellTasks, notebook_name
-from nbpipe.loaded import unchanged
-from nbpipe.pipeline import Pipeline
-from nbpipe.store.specfile import find_spec
-
 if TYPE_CHECKING:
+    from nbpipe.jupyter.cells import CellTasks
+    from nbpipe.pipeline import Pipeline
+    from nbpipe.run.unchanged import Unchanged
     from nbpipe.views.status import Status
 
 
 class Session:
     """The pipeline that this shell works on, read anew for every magic.
+
+    Making one is cheap: what it needs is imported when a magic first asks for it.
 
     Args:
         shell: IPython's.
@@ -24,16 +26,31 @@ class Session:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.path: Path | None = None
-        self.cells = CellTasks(notebook_name(shell.user_ns))
+        self.overrides: dict[str, str] = {}
+        self._known: Unchanged | None = None
 
-    def load(self) -> Pipeline:
+    @cached_property
+    def cells(self) -> CellTasks:
+        """The cell tasks of this notebook."""
+        from nbpipe.jupyter.cells import CellTasks, notebook_name
+
+        return CellTasks(notebook_name(self.shell.user_ns))
+
+    def load(self, *, call: bool = False) -> Pipeline:
         """The pipeline as its files are now, with this notebook's cell tasks.
+
+        Args:
+            call: as of :meth:`nbpipe.Pipeline.load`.
 
         Raises:
             SpecError: there is none, or it is wrong.
         """
+        from nbpipe.pipeline import Pipeline
+        from nbpipe.store.specfile import find_spec
+
         file = find_spec(self.path or Path.cwd())
-        return Pipeline.load(file, cells=self.cells.file(file.parent))
+        cells = self._cells_file(file.parent)
+        return Pipeline.load(file, cells=cells, env=self.overrides or None, call=call)
 
     def status(self) -> Status:
         """The state of every task; nothing is read but signatures when nothing has changed.
@@ -41,20 +58,34 @@ class Session:
         Raises:
             SpecError: there is no pipeline, or it is wrong.
         """
-        file = find_spec(self.path or Path.cwd())
-        if self.cells.file(file.parent) is not None:
-            return self.load().status()
-        return (unchanged(file) or self.load()).status()
+        from nbpipe.run.unchanged import unchanged
+        from nbpipe.store.signatures import locate_spec
 
-    def use(self, path: str) -> Pipeline:
+        file = locate_spec(os.fspath(self.path or os.getcwd()))
+        if file is None or self.overrides or self._cells_file(Path(file).parent) is not None:
+            return self.load().status()
+        self._known = unchanged(file, self._known)
+        return (self._known or self.load()).status()
+
+    def use(self, path: str, overrides: dict[str, str] | None = None) -> Pipeline:
         """Work on another pipeline from now on; the old one stays when the new one is wrong.
+
+        Args:
+            path: of the spec file, or of a folder.
+            overrides: values in the place of those in env.yaml.
 
         Raises:
             SpecError: there is none, or it is wrong.
+            UsageError: there is no such key to override.
         """
-        before, self.path = self.path, Path(path).expanduser().absolute()
+        before = self.path, self.overrides
+        self.path, self.overrides = Path(path).expanduser().absolute(), overrides or {}
         try:
             return self.load()
         except Exception:
-            self.path = before
+            self.path, self.overrides = before
             raise
+
+    def _cells_file(self, root: Path) -> Path | None:
+        """The file that lists the cell tasks; None: no cell was made a task."""
+        return self.cells.file(root) if "cells" in self.__dict__ else None

@@ -8,9 +8,7 @@ import time
 from typing import Any
 
 from nbpipe.core import events as ev
-from nbpipe.core.plan import Plan
 from nbpipe.core.progress import Progress
-from nbpipe.views.plans import Explanation, plan_html, plan_text, why_html, why_text
 from nbpipe.views.progress_html import progress_html, progress_text
 
 UPDATE_SECONDS = 0.25
@@ -40,32 +38,6 @@ class Table:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": self.text, "text/html": self.html}
-
-
-_FORMS: dict[type[Any], tuple[Any, Any]] = {
-    Plan: (plan_text, plan_html),
-    Explanation: (why_text, why_html),
-}
-
-
-def register(shell: Any) -> None:
-    """Give the core's plain values a form for notebooks; the core knows nothing of display."""
-    formatters = shell.display_formatter.formatters
-    for kind, (text, html) in _FORMS.items():
-        formatters["text/plain"].for_type(kind, _printer(text))
-        formatters["text/html"].for_type(kind, html)
-
-
-def unregister(shell: Any) -> None:
-    """Undo :func:`register`."""
-    formatters = shell.display_formatter.formatters
-    for kind in _FORMS:
-        formatters["text/plain"].pop(kind, None)
-        formatters["text/html"].pop(kind, None)
-
-
-def _printer(text: Any) -> Any:
-    return lambda value, printer, cycle: printer.text(text(value))
 
 
 def in_kernel(shell: Any) -> bool:

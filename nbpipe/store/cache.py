@@ -8,84 +8,88 @@ Whatever differs, or cannot be told, makes the cache void; deleting it changes n
 from __future__ import annotations
 
 import os
-import platform
-import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-import nbpipe
 from nbpipe.core.plan import Plan
 from nbpipe.errors import StoreError
-from nbpipe.store.imports import search_roots
-from nbpipe.store.products import COARSE_NS, FINE_NS, tree_signature, write_durably
-from nbpipe.store.records import FOLDER
-
-NAME = "cache"
-
-Signature = tuple[int, int, int, int]
-"""Size, mtime, ctime (nanoseconds) and inode; all -1 when there is no such file."""
-
-MISSING: Signature = (-1, -1, -1, -1)
+from nbpipe.store.products import COARSE_NS, FINE_NS, write_durably
+from nbpipe.store.signatures import (
+    MISSING,
+    Signature,
+    Signed,
+    cache_file,
+    decode,
+    file_signature,
+    made_by,
+    read_cache,
+    tree_signature,
+)
 
 
 class Consulted(msgspec.Struct):
     """What a plan rests on.
 
     Attributes:
-        paths: files that were read, looked for, and folders that were looked into.
+        read: files that were read.
+        looked: files that were looked for, and folders that were looked into, there or not.
         trees: products, which may be folders and then count with all that is in them.
     """
 
-    paths: set[Path] = set()
+    read: set[Path] = set()
+    looked: set[Path] = set()
     trees: set[Path] = set()
 
 
-class Cache(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What the file holds.
+class Idle(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of a pipeline in which everything is fresh.
 
     Attributes:
-        made_by: versions, the place and the folders of modules: another one voids it.
-        paths: of everything that was read, looked for or looked into, relative to the root.
-        signatures: of each path.
-        trees: how many of them, at the end, count with all that is in them.
-        plan: in which every task is fresh.
+        plan: every task is skipped.
         rows: the table of states, as the views encode it.
     """
 
-    made_by: tuple[str, ...]
-    paths: tuple[str, ...]
-    signatures: tuple[Signature, ...]
-    trees: int
     plan: Plan
     rows: bytes
 
 
-def load_cache(root: Path, spec_file: Path) -> Cache | None:
-    """The cache of a pipeline while it holds; None: plan anew."""
-    try:
-        cache = msgspec.msgpack.decode(_file(root).read_bytes(), type=Cache)
-    except (OSError, msgspec.DecodeError):
-        return None
-    if cache.made_by != _made_by(root, spec_file):
-        return None
-    base, files = str(root), len(cache.paths) - cache.trees
-    for i, (path, signature) in enumerate(zip(cache.paths, cache.signatures, strict=True)):
-        if _signature(os.path.join(base, path), is_tree=i >= files) != signature:
+class CacheReader:
+    """Reads the cache of a pipeline. What it decoded is kept while the file has the same bytes.
+
+    Every signature is compared each time.
+    """
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._signed: Signed | None = None
+        self._idle: Idle | None = None
+
+    def read(self, spec_file: str) -> Idle | None:
+        """What is known of a pipeline, while it holds; None: plan anew."""
+        data = read_cache(spec_file)
+        if data is None:
             return None
-    return cache
+        if data != self._data:
+            self._data, self._signed, self._idle = data, decode(data), None
+        if self._signed is None or not self._signed.holds(spec_file):
+            return None
+        if self._idle is None:
+            try:
+                self._idle = msgspec.msgpack.decode(self._signed.extra, type=Idle)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return None
+        return self._idle
 
 
-def save_cache(
-    root: Path, spec_file: Path, plan: Plan, rows: bytes, consulted: Consulted, began_ns: int
-) -> bool:
+def save_cache(spec_file: Path, idle: Idle, said: str, consulted: Consulted, began_ns: int) -> bool:
     """Keep that everything is fresh, if it is sure that nothing has changed meanwhile.
 
     Args:
-        root: folder of pipeline.yaml.
-        spec_file: its path.
-        plan: in which every task is fresh.
-        rows: the table of states, encoded.
+        spec_file: path of the spec file; its folder is the root.
+        idle: what is known.
+        said: what a build says that finds nothing to do.
         consulted: all that the plan rests on, whether it exists or not.
         began_ns: wall clock before the first of it was read, nanoseconds. A file that was
             modified after that, or so shortly before that the clock's granularity could hide it,
@@ -94,48 +98,34 @@ def save_cache(
     Returns:
         Whether it was kept. A read-only folder is no error: the cache is disposable.
     """
-    base = str(root)
-    files = sorted(os.path.relpath(path, base) for path in consulted.paths - consulted.trees)
-    trees = sorted(os.path.relpath(path, base) for path in consulted.trees)
-    signatures = [_signature(os.path.join(base, path)) for path in files]
-    signatures += [_signature(os.path.join(base, path), is_tree=True) for path in trees]
+    base = str(spec_file.parent)
+    folders = {path for path in consulted.trees if path.is_dir()}
+    files = _below(base, (consulted.read | consulted.looked | consulted.trees) - folders)
+    trees = _below(base, folders)
+    signatures = [file_signature(os.path.join(base, path)) for path in files]
+    signatures += [tree_signature(os.path.join(base, path)) for path in trees]
     if any(_is_recent(signature, began_ns) for signature in signatures):
         return False
-    cache = Cache(
-        made_by=_made_by(root, spec_file),
-        paths=(*files, *trees),
-        signatures=tuple(signatures),
-        trees=len(trees),
-        plan=plan,
-        rows=rows,
-    )
+    gone = {
+        path for path, signature in zip(files, signatures, strict=False) if signature == MISSING
+    }
+    if not gone.isdisjoint(_below(base, consulted.read | consulted.trees)):
+        return False
+    place = made_by(str(spec_file))
+    extra = msgspec.msgpack.encode(idle)
+    signed = Signed(place, said, [*files, *trees], signatures, len(trees), extra)
     try:
-        write_durably(_file(root), msgspec.msgpack.encode(cache))
+        write_durably(Path(cache_file(base)), signed.encode())
     except StoreError:
         return False
     return True
 
 
-def _file(root: Path) -> Path:
-    return root / FOLDER / NAME
-
-
-def _made_by(root: Path, spec_file: Path) -> tuple[str, ...]:
-    roots = [str(folder) for folder in search_roots(root.resolve())]
-    return (nbpipe.__version__, platform.python_version(), str(spec_file.absolute()), *roots)
+def _below(base: str, paths: Iterable[Path]) -> list[str]:
+    return sorted(os.path.relpath(path, base) for path in paths)
 
 
 def _is_recent(signature: Signature, began_ns: int) -> bool:
     _, mtime, ctime, _ = signature
     margin = COARSE_NS if mtime % 1_000_000_000 == 0 else FINE_NS
     return signature != MISSING and max(mtime, ctime) + margin >= began_ns
-
-
-def _signature(path: str, *, is_tree: bool = False) -> Signature:
-    try:
-        info = os.stat(path)
-        if is_tree and stat.S_ISDIR(info.st_mode):
-            return tree_signature(Path(path))
-    except OSError:
-        return MISSING
-    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
