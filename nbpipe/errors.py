@@ -4,10 +4,11 @@
     ├── SpecError                   2   pipeline.yaml or a source that it names is wrong
     ├── UsageError                  2   the caller asked for something that is not there
     ├── BuildError                  1   a task failed
+    ├── DAGBuildEarlyStop           0   a task or a hook ends the build, and that is no failure
     ├── LockedError                 3   another build holds the pipeline
     ├── StoreError                  4   a record or a product cannot be read or written
     │   └── RecordVersionError      4   a record was written by a newer nbpipe
-    └── InterruptedBuildError     130   SIGINT (143: SIGTERM)
+    └── InterruptedBuildError     130   SIGINT (129: SIGHUP, 143: SIGTERM)
 
 An error names the object, the cause and, as its hint, the next step.
 """
@@ -15,8 +16,21 @@ An error names the object, the cause and, as its hint, the next step.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def harmless(text: str) -> str:
+    """The text without what steers a terminal or turns the direction of writing.
+
+    A name, a param or an error message may hold such characters. Line ends and tabs stay.
+    """
+    return _STEERING.sub("\ufffd", text)
 
 
 class NbpipeError(Exception):
@@ -39,7 +53,7 @@ class NbpipeError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in the place of a traceback: the message and the hint."""
-        return str(self).splitlines()
+        return harmless(str(self)).splitlines()
 
 
 @dataclass(frozen=True, order=True)
@@ -94,6 +108,19 @@ class BuildError(NbpipeError):
     exit_code = 1
 
 
+class DAGBuildEarlyStop(NbpipeError):
+    """Raised by a task or a hook: the build ends here, and that is no failure (exit code 0).
+
+    The task runs again with the next build; what is already running is awaited.
+    """
+
+    exit_code = 0
+
+
+EARLY_STOP = DAGBuildEarlyStop.__name__
+"""What a task's failure is called when it asks for an early stop."""
+
+
 class LockedError(NbpipeError):
     """Another build holds the pipeline."""
 
@@ -106,12 +133,20 @@ class StoreError(NbpipeError):
     exit_code = 4
 
 
+def cannot_write(path: object, error: OSError) -> StoreError:
+    """The error to raise when the system refuses to write ``path``."""
+    return StoreError(
+        f"{path}: cannot be written: {error.strerror or error}",
+        "free some space or mend the permissions, then build again",
+    )
+
+
 class RecordVersionError(StoreError):
     """A record was written by a newer nbpipe; it is left as it is."""
 
 
 class InterruptedBuildError(NbpipeError):
-    """A build was interrupted. ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
+    """A build was interrupted. ``exit_code`` is 128 and the signal's number: 130 for SIGINT."""
 
     exit_code = 130
 

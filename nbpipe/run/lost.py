@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterable
@@ -28,7 +29,7 @@ LAST_LINE = 512
 """Bytes; the event that ends a run takes less."""
 
 
-def settle_lost_runs(home: Path, root: Path) -> list[str]:
+def settle_lost_runs(home: Path, root: Path, task: str | None = None) -> list[str]:
     """End what dead runs left running, and close their logs. The caller holds the lock.
 
     Since the lock is held, a run that never said that it ended has no process any more.
@@ -36,11 +37,15 @@ def settle_lost_runs(home: Path, root: Path) -> list[str]:
     Args:
         home: the ``.nbpipe`` folder.
         root: of the pipeline.
+        task: the task whose lock the caller holds: only runs of it alone; None: all runs, since
+            the caller holds the pipeline.
 
     Returns:
         Ids of the runs.
     """
-    lost = [folder for folder in run_folders(home) if _never_ended(folder)]
+    lost = [folder for folder in run_folders(home) if never_ended(folder)]
+    if task is not None:
+        lost = [folder for folder in lost if _ran_only(folder, task)]
     if lost:
         end_processes({folder.name for folder in lost if _ran_here(folder)}, root)
     for folder in lost:
@@ -69,15 +74,21 @@ def end_processes(
     Returns:
         How many there were.
     """
-    count, end, victims = 0, time.monotonic() + limit, set(known)
+    try:
+        return _end_all(runs, root, set(known), limit)
+    finally:
+        for folder in _private_folders(runs):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_all(runs: Collection[str], root: Path, victims: set[psutil.Process], limit: float) -> int:
+    count, end = 0, time.monotonic() + limit
     while True:
         victims |= {p for found in marked(runs, root) for p in (found, *processes.tree(found.pid))}
         victims = {p for p in victims if p.pid != os.getpid() and lives(p)}
         if not victims:
             return count
         count += len(victims)
-        for folder in {f for p in victims for f in _connection_folders(p)}:
-            shutil.rmtree(folder, ignore_errors=True)
         for process in victims:
             with contextlib.suppress(psutil.Error, OSError):
                 process.kill()
@@ -125,20 +136,27 @@ def _ran_here(folder: Path) -> bool:
     return note is not None and note.host == socket.gethostname()
 
 
-def _connection_folders(process: psutil.Process) -> list[Path]:
-    """The private folder that a kernel was given, with its key: nobody else removes it now."""
-    with contextlib.suppress(psutil.Error):
-        paths = [Path(word) for word in process.cmdline() if word.endswith("kernel.json")]
-        tmp = {Path(tempfile.gettempdir()), Path("/tmp")}
-        return [p.parent for p in paths if p.parent.parent in tmp and _is_ours(p.parent)]
-    return []
+def _ran_only(folder: Path, task: str) -> bool:
+    note = read_note(folder)
+    mine = os.environ.get("NBPIPE_BUILDER") == folder.name
+    return note is not None and note.tasks == (task,) and not mine
 
 
-def _is_ours(folder: Path) -> bool:
-    return folder.name.startswith("nbpipe-")
+def _private_folders(runs: Collection[str]) -> list[Path]:
+    """The folders that kernels of these runs were given, with their keys."""
+    found: list[Path] = []
+    for place in {Path(tempfile.gettempdir()), Path("/tmp")}:
+        for run in runs:
+            with contextlib.suppress(OSError):
+                found += [path for path in place.glob(f"nbpipe-{run}-*") if _is_ours(path)]
+    return found
 
 
-def _never_ended(folder: Path) -> bool:
+def _is_ours(path: Path) -> bool:
+    return sys.platform == "win32" or path.lstat().st_uid == os.getuid()
+
+
+def never_ended(folder: Path) -> bool:
     """Whether a run began and its log does not say that it ended."""
     try:
         with (folder / "events.jsonl").open("rb") as file:
