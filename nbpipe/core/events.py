@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from nbpipe.core.model import Failure
+from nbpipe.core.model import Failure, KernelStart
 
 EndState = Literal["done", "failed", "interrupted"]
 """How a run ends."""
@@ -50,6 +50,21 @@ class TaskStarted(_Event, frozen=True, kw_only=True, tag="task-started"):
 
     task: str
     attempt: int = 1
+
+
+class KernelStarted(_Event, frozen=True, kw_only=True, tag="kernel-started"):
+    """A task's kernel answers.
+
+    Attributes:
+        start: ``fork``: from a process that had it ready; ``pool``: started ahead; ``cold``: anew.
+        reason: why it was not started in a faster way, as a clause; "": there is none.
+        preloaded: modules that were imported before the kernel was asked for.
+    """
+
+    task: str
+    start: KernelStart
+    reason: str = ""
+    preloaded: tuple[str, ...] = ()
 
 
 class CellStarted(_Event, frozen=True, kw_only=True, tag="cell-started"):
@@ -131,6 +146,7 @@ Event = (
     RunStarted
     | TaskQueued
     | TaskStarted
+    | KernelStarted
     | CellStarted
     | CellFinished
     | TaskSkipped

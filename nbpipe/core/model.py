@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from nbpipe.core.options import NO_HOOKS, PLAIN, Call, HookCall, Hooks, NotebookOptions
+
 State = Literal["new", "stale", "fresh", "queued", "running", "failed", "blocked"]
 """What a view can say of a task."""
 
@@ -26,8 +28,9 @@ NOTEBOOK_SUFFIXES = frozenset(
 )
 """A single unnamed product of a notebook task with one of these is the executed notebook."""
 
-NOTEBOOK_KEY = "nb"
-"""The name of the executed notebook among named products."""
+
+RESOURCES = "resources_"
+"""The param that names files whose content counts as an input of the task."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -74,6 +77,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         resources: what it asks of the machine.
         group: a label for views; None: none.
         kernel: name of the Jupyter kernel; None: what the source says, else ``python3``.
+        hooks: functions that are called around its run.
+        options: of a notebook.
+        calls: the params that a function of the project gives, by name; until it has been
+            called, ``params`` holds what the spec says of it.
         at: where the spec declares it.
     """
 
@@ -88,6 +95,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resources: Resources = Resources()
     group: str | None = None
     kernel: str | None = None
+    hooks: Hooks = NO_HOOKS
+    options: NotebookOptions = PLAIN
+    calls: dict[str, Call] = {}
     at: Location | None = None
 
     @property
@@ -100,17 +110,49 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def notebook(self) -> str | None:
         """Path of the executed notebook among the products; None: it is not a product."""
-        if self.kind != "notebook":
-            return None
+        return next(iter(self.notebooks.values()), None)
+
+    @property
+    def notebooks(self) -> dict[str, str]:
+        """The products that are the executed notebook, each in its own format, by their names."""
+        if self.kind != "notebook" or self.product is None:
+            return {}
         if isinstance(self.product, str):
             suffix = self.product[self.product.rfind(".") :] if "." in self.product else ""
-            return self.product if suffix.lower() in NOTEBOOK_SUFFIXES else None
-        return self.products.get(NOTEBOOK_KEY)
+            known = suffix.lower() in NOTEBOOK_SUFFIXES or "" in self.options.exporters
+            return {"": self.product} if known and self.options.keys else {}
+        return {key: self.product[key] for key in self.options.keys if key in self.product}
 
     @property
     def data(self) -> dict[str, str]:
         """The products that consumers read: all but the executed notebook."""
-        return {key: path for key, path in self.products.items() if path != self.notebook}
+        notebooks = self.notebooks
+        return {key: path for key, path in self.products.items() if key not in notebooks}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Files that the task reads and that its params name as ``resources_``, by their names."""
+        found = self.params.get(RESOURCES)
+        return found if isinstance(found, dict) else {}
+
+
+KernelStart = Literal["fork", "pool", "cold"]
+"""How a kernel starts: forked from a process that has it ready, started ahead, or anew."""
+
+KERNEL_STARTS: tuple[KernelStart, ...] = get_args(KernelStart)
+
+
+class Kernels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the kernels of notebooks start.
+
+    Attributes:
+        start: ``fork``, ``pool`` or ``cold``; None: the fastest way that the system has.
+        preload: modules that every kernel finds imported; None: those that several notebooks
+            import before they do anything else.
+    """
+
+    start: KernelStart | None = None
+    preload: tuple[str, ...] | None = None
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,12 +164,19 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         jupyter_hot_reload: True: an open notebook follows edits of the spec.
         jupyter_functions_as_notebooks: True: a module that is opened as a notebook shows each
             function of a task with what it is given.
+        extract_product: True: sources declare ``product``; False: the spec's tasks do.
+        outdated_by_code: False: a change of code makes no task stale.
+        store: address of the store in which results are shared; None: they are not.
     """
 
     extract_upstream: bool = True
     product_relative_to_source: bool = False
     jupyter_hot_reload: bool = True
     jupyter_functions_as_notebooks: bool = False
+    extract_product: bool = False
+    outdated_by_code: bool = True
+    kernels: Kernels = Kernels()
+    store: str | None = None
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,11 +186,20 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         tasks: in the order of the file.
         meta: settings of the whole pipeline.
         file: name of the spec file in the root folder.
+        hooks: functions that are called around a build.
+        jobs: how many tasks run at once unless the caller says; None: as many as there are cores.
     """
 
     tasks: tuple[Task, ...]
     meta: Meta = Meta()
     file: str = "pipeline.yaml"
+    hooks: Hooks = NO_HOOKS
+    jobs: int | None = None
+
+    @property
+    def calls(self) -> bool:
+        """Whether functions of the project give values to it."""
+        return any(task.calls for task in self.tasks)
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,12 +211,14 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
         problem: why it could not be read whole (a syntax error), with script and line;
             None: it could.
         warnings: what is doubtful, one sentence each.
+        product: what it says of its products, where it is asked; None: nothing.
     """
 
     upstream: tuple[str, ...] = ()
     at: tuple[Location, ...] = ()
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    product: Product = None
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +271,9 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         kernel: name of the kernel; "" for a function.
         upstream: digest of what each upstream task offers; None: not known, or edited during
             the run.
+        files: digest of each file that ``resources_`` names, by path; None: it is not there, or
+            was edited while the task ran.
+        options: what else the spec says that shapes the products, JSON-like.
     """
 
     source: str
@@ -221,6 +284,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     product: Product = None
     kernel: str = ""
     upstream: dict[str, str | None] = {}
+    files: dict[str, str | None] = {}
+    options: dict[str, Any] = {}
 
 
 class Good(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,9 +433,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         kernel: name of the Jupyter kernel; "" for a function.
         result: path of the executed notebook among the products, relative to the root; its
             suffix tells the format; None: it is no product.
+        results: every such path, with the name of nbconvert's exporter ("": its suffix tells);
+            empty: ``result`` alone.
+        exporter_options: given to nbconvert's exporter.
+        cwd: absolute folder in which a notebook runs; "": the root.
+        hooks: what is called in the place of ``source``; empty: nothing is.
         timeout: seconds for the whole task; None: no limit.
         attempt: 1 for the first try.
         environ: environment variables to add for the task's process.
+        resources: what the task asks of the machine.
+        command: for an executor that sends whole tasks off: the arguments of ``nbpipe`` that run
+            this task, in the folder ``root``; empty for the others.
     """
 
     task: str
@@ -386,9 +459,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[int, ...] = ()
     kernel: str = ""
     result: str | None = None
+    results: dict[str, str] = {}
+    exporter_options: dict[str, Any] = {}
+    cwd: str = ""
+    hooks: tuple[HookCall, ...] = ()
     timeout: float | None = None
     attempt: int = 1
     environ: dict[str, str] = {}
+    resources: Resources = Resources()
+    command: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -398,9 +477,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         failure: why it failed; None: it succeeded.
         notebook: absolute path, in the job's folder, of the executed notebook in the format
             of ``Job.result`` (``.ipynb`` where that is None); None for a function.
+        notebooks: absolute path, in the job's folder, for each of ``Job.results``.
         versions: of what ran it, such as ``{"kernel": "ipykernel 7.4"}``.
     """
 
     failure: Failure | None = None
     notebook: str | None = None
+    notebooks: dict[str, str] = {}
     versions: dict[str, str] = {}

@@ -99,7 +99,9 @@ def offer(task: Task, facts: Facts, record: Record | None) -> str | None:
 def output_of(task: Task, inputs: Inputs, products: Mapping[str, str]) -> str:
     """The digest that consumers see after a good run, to be recorded."""
     if not task.data:
-        return value_digest(["inputs", msgspec.to_builtins(inputs)])
+        # Without the text: after an edit of comments alone a forced run changes nothing below it.
+        code_alone = msgspec.structs.replace(inputs, text="")
+        return value_digest(["inputs", msgspec.to_builtins(code_alone)])
     return output_digest({key: (path, products[path]) for key, path in task.data.items()})
 
 
@@ -188,8 +190,25 @@ def _input_differences(now: Inputs, then: Inputs) -> Iterator[Reason]:
         old, new = _shown(then.params, key), _shown(now.params, key)
         if old != new:
             yield Reason("param", f"param '{key}' {_verb(old, new)}", old, new)
+    for path in _keys(then.files, now.files):
+        if now.files.get(path) is None or now.files.get(path) != then.files.get(path):
+            yield Reason("file", f"file {path} {_how(path, now.files, then.files)}")
+    for key in _keys(then.options, now.options):
+        old, new = _shown(then.options, key), _shown(now.options, key)
+        if old != new:
+            yield Reason("option", f"option '{key}' {_verb(old, new)}", old, new)
     if _named(now.product) != _named(then.product):
         yield Reason("product", "declared products changed", str(then.product), str(now.product))
+
+
+def _how(path: str, now: Mapping[str, str | None], then: Mapping[str, str | None]) -> str:
+    if path not in now:
+        return "is no longer a resource"
+    if path not in then:
+        return "is a new resource"
+    if then[path] is None:
+        return "was edited while the task ran"
+    return "is missing" if now[path] is None else "changed"
 
 
 def _module_differences(
@@ -199,9 +218,10 @@ def _module_differences(
         if path in then and then[path] is None:
             yield Reason("module", f"module {path} was edited while the task ran")
         elif now.get(path) != then.get(path) or (path in now) != (path in then):
-            gone = "is no longer imported" if path not in now else None
-            added = "is newly imported" if path not in then else None
-            yield Reason("module", f"module {path} {gone or added or 'changed'}")
+            what, used = ("hook", "called") if "::" in path else ("module", "imported")
+            gone = f"is no longer {used}" if path not in now else None
+            added = f"is newly {used}" if path not in then else None
+            yield Reason(what, f"{what} {path} {gone or added or 'changed'}")
 
 
 def _upstream_differences(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -30,15 +31,20 @@ _ASSIGNED = re.compile(r"^(\s*[^\W\d][^=#!%]*=\s*)([!%].*)$", re.DOTALL)
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)")
 _FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _QUOTES = ('"""', "'''", '"', "'")
+_ONE_AT_A_TIME = threading.RLock()
+"""In some versions of Python 3.11 and 3.12 two threads that parse at once disturb each other
+(SystemError, cpython#106905); and what ``catch_warnings`` restores belongs to the process."""
 
 
-def parse_python(text: str) -> ast.Module:
+def parse_python(text: str | bytes) -> ast.Module:
     """The tree of plain Python in which ``await`` may stand at the top.
+
+    Warnings about it are not shown.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError, OverflowError: it has none.
     """
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = compile(text, "<cell>", "exec", flags=_FLAGS, dont_inherit=True)
     assert isinstance(tree, ast.Module)

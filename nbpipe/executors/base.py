@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from nbpipe.core.events import Event
 from nbpipe.core.model import Job, Outcome
@@ -26,6 +26,66 @@ class Executor(Protocol):
     async def close(self) -> None:
         """Free what is held between jobs. Calling it twice is harmless."""
         ...
+
+
+@runtime_checkable
+class RecordsItself(Executor, Protocol):
+    """An executor that sends whole tasks off: to a cluster, with ``Job.command``.
+
+    That command, run with the same Python or another one that has nbpipe, in a folder where the
+    project is, does all that a build does for one task: it plans, runs, checks the products and
+    writes the record. So the builder neither writes records for such a task nor looks at its
+    products: it reads the record when ``run`` has returned without a failure.
+
+    ``run`` starts the command with ``Job.environ`` added to its environment, asks the cluster for
+    ``Job.resources``, waits for the end and turns the exit code into an :class:`Outcome`. It does
+    not try again: the builder does. When it is cancelled it ends the task wherever it runs.
+    """
+
+    records_itself: Literal[True]
+
+
+@runtime_checkable
+class TakesAhead(RecordsItself, Protocol):
+    """One that sends whole tasks off into a queue, in which they can wait for each other."""
+
+    async def submit_ahead(self, ahead: Sequence[tuple[Job, Sequence[str]]]) -> None:
+        """Take jobs that will run in any case; ``run`` is called for each when its turn comes.
+
+        Args:
+            ahead: each job, in an order in which they can run, with the tasks in ``ahead`` that
+                it needs.
+        """
+        ...
+
+
+class KernelStarter(Protocol):
+    """Starts kernels in a way of its own, through jupyter_client's port for that."""
+
+    def provisioner(self, manager: Any, job: Job) -> Any:
+        """What launches the kernel of a job.
+
+        Args:
+            manager: jupyter_client's, which has not started the kernel yet.
+            job: for which the kernel runs.
+
+        Returns:
+            A ``KernelProvisionerBase``. Its attribute ``start`` tells after the launch ``how`` the
+            kernel was started (``fork``, ``pool`` or ``cold``), for what ``reason``, and which
+            modules were ``preloaded``.
+        """
+        ...
+
+
+@runtime_checkable
+class StartsKernels(Protocol):
+    """An executor whose kernels another part of nbpipe can start.
+
+    Attributes:
+        starter: starts them; None: they start cold.
+    """
+
+    starter: KernelStarter | None
 
 
 @runtime_checkable

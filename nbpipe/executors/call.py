@@ -16,7 +16,7 @@ import platform
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,9 +24,11 @@ from typing import Any
 import msgspec
 
 from nbpipe.core.model import Failure, Job, Outcome
-from nbpipe.errors import did_you_mean
+from nbpipe.core.options import HookCall
+from nbpipe.errors import EARLY_STOP, did_you_mean
 from nbpipe.executors import failures
 from nbpipe.executors.hints import EXIT, Scene, hint_for
+from nbpipe.executors.hooks import call_hooks
 
 PR_SET_PDEATHSIG = 1
 
@@ -41,7 +43,7 @@ class _CannotCall(Exception):
 
 def main() -> None:
     """Read the job, call the function, write the outcome; then leave as any script does."""
-    _die_with_parent()
+    leave_with_parent(int(sys.argv[2]))
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     result = Path(sys.argv[1])
     _prepare_streams()
@@ -54,14 +56,18 @@ def main() -> None:
     result.write_bytes(msgspec.json.encode(outcome))
 
 
-def _die_with_parent() -> None:
-    """On Linux the system kills this process when the builder dies; elsewhere nothing does."""
+def leave_with_parent(parent: int) -> None:
+    """On Linux the system kills this process when the builder dies; elsewhere nothing does.
+
+    Args:
+        parent: process id of the builder, which in a container may be 1.
+    """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:  # it has died in the meantime
+    if os.getppid() != parent:  # it has died in the meantime
         os._exit(1)
 
 
@@ -77,22 +83,45 @@ def _prepare_streams() -> None:
     faulthandler.enable()
 
 
-def run(job: Job) -> Failure | None:
-    """Import and call the function; None: it returned."""
-    try:
-        function = find(job.source)
-        result = function(**arguments(function, job))
-        if inspect.iscoroutine(result):
-            import asyncio
+def run(job: Job, keep: Callable[[Any], None] | None = None) -> Failure | None:
+    """Import and call the function, or the hooks in its place.
 
-            asyncio.run(result)
+    Args:
+        job: what to call.
+        keep: takes what the function returns; None: nobody wants it.
+
+    Returns:
+        Why it failed; None: it returned.
+    """
+    hook = None
+    try:
+        for hook in call_hooks(job.hooks, find, taken):
+            job = msgspec.structs.replace(job, source=hook.call.function)
+        if not job.hooks:
+            function = find(job.source)
+            given = arguments(function, job) if keep is None else alone(function, job)
+            result = function(**given)
+            if inspect.iscoroutine(result):
+                import asyncio
+
+                result = asyncio.run(result)
+            if keep is not None:
+                keep(result)
     except _CannotCall as error:
-        return error.failure
+        return _of_hook(error.failure, hook)
     except SystemExit as error:
-        return _explain(job, error, f"sys.exit({error.code!r}) was called", EXIT)
+        said = f"sys.exit({error.code!r}) was called"
+        return _of_hook(_explain(job, error, said, EXIT), hook)
     except BaseException as error:
-        return _explain(job, error, _text(error))
+        return _of_hook(_explain(job, error, _text(error)), hook)
     return None
+
+
+def _of_hook(failure: Failure, hook: HookCall | None) -> Failure:
+    """A failure that names the hook in which it happened; None: in no hook."""
+    if hook is None or failure.error == EARLY_STOP:
+        return failure
+    return msgspec.structs.replace(failure, message=f"{hook.whose}: {failure.message}")
 
 
 def find(dotted: str) -> Callable[..., Any]:
@@ -122,19 +151,44 @@ def _functions(module: ModuleType) -> list[str]:
 def arguments(function: Callable[..., Any], job: Job) -> dict[str, Any]:
     """Of product, upstream and params those that the function's signature names."""
     offered = {"product": job.product, "upstream": job.upstream, **job.params}
+    return taken(function, offered, job.source)
+
+
+def alone(function: Callable[..., Any], job: Job) -> dict[str, Any]:
+    """The arguments of a function that is no task: just those that the spec gives."""
+    return taken(function, job.params, job.source, job.params)
+
+
+def taken(
+    function: Callable[..., Any],
+    offered: Mapping[str, Any],
+    source: str,
+    wanted: Collection[str] = (),
+) -> dict[str, Any]:
+    """Of some values those that the function's signature names.
+
+    Args:
+        function: that takes them.
+        offered: by name.
+        source: its dotted name.
+        wanted: those that it must take, since the spec gives them to it alone.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # one written in C may have no signature
-        return offered
+        return dict(offered)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return offered
+        return dict(offered)
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
     if missing:
         names = ", ".join(f"'{name}'" for name in missing)
-        message = f"{job.source}() requires {names}, which the task does not give"
+        message = f"{source}() requires {names}, which the task does not give"
         hint = "give the value under `params:` in pipeline.yaml, or the parameter a default"
         raise _cannot("TypeError", message, hint)
+    if strange := sorted(set(wanted) - {p.name for p in named}):
+        message = f"{source}() has no parameter '{strange[0]}', which the spec gives"
+        raise _cannot("TypeError", message, did_you_mean(strange[0], [p.name for p in named]))
     return {p.name: offered[p.name] for p in named if p.name in offered}
 
 
@@ -155,7 +209,8 @@ def _explain(job: Job, error: BaseException, message: str, hint: str | None = No
     file, line = _place(job.root, error)
     code = linecache.getlines(os.path.join(job.root, file)) if file else []
     code = [text.rstrip("\n") for text in code]
-    name = type(error).__name__
+    is_stop = any(kind.__name__ == EARLY_STOP for kind in type(error).__mro__)
+    name = EARLY_STOP if is_stop else type(error).__name__
     scene = Scene(
         root=job.root,
         python=sys.executable,

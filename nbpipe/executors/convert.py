@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nbpipe.core.model import Failure
 from nbpipe.executors import document, processes
 
@@ -35,33 +37,51 @@ _one_at_a_time = threading.Lock()
 INSTALL = "pip install 'nbpipe-kit[convert]'"
 
 
-async def convert(notebook: Path, target: Path, title: str) -> Failure | None:
+class Conversion(msgspec.Struct, frozen=True):
+    """How a notebook is converted.
+
+    Attributes:
+        title: of the document.
+        exporter: nbconvert's name of it; "": the target's suffix tells.
+        options: given to the exporter; ``config`` is joined with ours.
+    """
+
+    title: str
+    exporter: str = ""
+    options: dict[str, Any] = {}
+
+
+async def convert(notebook: Path, target: Path, how: Conversion) -> Failure | None:
     """Convert a notebook.
 
     Args:
         notebook: the executed one.
         target: file to write; its suffix tells the format.
-        title: of the document.
+        how: what else is to be known.
 
     Returns:
         Why it could not be done; None: it was.
     """
     suffix = target.suffix.lower()
-    if suffix not in EXPORTERS:
+    if suffix == notebook.suffix and not how.exporter:
+        document.write(target, notebook.read_bytes())
+        return None
+    if suffix not in EXPORTERS and not how.exporter:
         return _failure(f"a notebook cannot become '{suffix}'", f"known: {', '.join(EXPORTERS)}")
     if importlib.util.find_spec("nbconvert") is None:
         return _failure("nbconvert is not installed", INSTALL)
-    run = _in_process if suffix in OWN_PROCESS else _in_thread
-    message = await run(notebook, target, title)
+    alone = suffix in OWN_PROCESS or f".{how.exporter}" in OWN_PROCESS
+    message = await (_in_process if alone else _in_thread)(notebook, target, how)
     return None if message is None else _failure(message, _hint(message, suffix))
 
 
-async def _in_thread(notebook: Path, target: Path, title: str) -> str | None:
-    return await asyncio.to_thread(export, notebook, target, title)
+async def _in_thread(notebook: Path, target: Path, how: Conversion) -> str | None:
+    return await asyncio.to_thread(export, notebook, target, how)
 
 
-async def _in_process(notebook: Path, target: Path, title: str) -> str | None:
-    command = [sys.executable, "-m", "nbpipe.executors.convert", notebook, target, title]
+async def _in_process(notebook: Path, target: Path, how: Conversion) -> str | None:
+    said = msgspec.json.encode(how).decode()
+    command = [sys.executable, "-m", "nbpipe.executors.convert", notebook, target, said]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
@@ -80,13 +100,14 @@ async def _in_process(notebook: Path, target: Path, title: str) -> str | None:
     return "\n".join(lines[-8:]) or processes.describe_exit(process.returncode or 0)
 
 
-def export(notebook: Path, target: Path, title: str) -> str | None:
+def export(notebook: Path, target: Path, how: Conversion) -> str | None:
     """Convert in this process; returns what went wrong, None when nothing did."""
     try:
         with _one_at_a_time:
-            exporter = _exporter(_engine(target.suffix.lower()))
+            name = how.exporter or _engine(target.suffix.lower())
+            exporter = _exporter(name, msgspec.json.encode(how.options))
             content, resources = exporter.from_filename(
-                str(notebook), resources={"metadata": {"name": title}}
+                str(notebook), resources={"metadata": {"name": how.title}}
             )
     except Exception as error:
         return f"{type(error).__name__}: {error}".strip()
@@ -104,13 +125,16 @@ def _engine(suffix: str) -> str:
 
 
 @functools.cache
-def _exporter(name: str) -> Any:
+def _exporter(name: str, options: bytes) -> Any:
     import nbconvert
     from traitlets.config import Config
 
     # Images stay in the document where the format allows it, since one file is the product.
     inline = {"ExtractOutputPreprocessor": {"enabled": name in {"latex", "pdf", "rst", "asciidoc"}}}
-    return nbconvert.get_exporter(name)(config=Config(inline))
+    given = msgspec.json.decode(options)
+    config = Config(inline)
+    config.merge(given.pop("config", {}))
+    return nbconvert.get_exporter(name)(config=config, **given)
 
 
 def _write_images(target: Path, images: dict[str, bytes]) -> None:
@@ -136,7 +160,8 @@ def _failure(message: str, hint: str) -> Failure:
 
 def main() -> None:
     """Entry of the process of its own."""
-    message = export(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    how = msgspec.json.decode(sys.argv[3], type=Conversion)
+    message = export(Path(sys.argv[1]), Path(sys.argv[2]), how)
     if message is not None:
         sys.exit(message)
 

@@ -35,6 +35,8 @@ class FunctionExecutor:
     it prints goes to ``<folder>/<stem>.log``, of which a very long middle is left out.
     """
 
+    starts_processes = True
+
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Call the function and wait for its process to end."""
         result = Path(job.folder) / f".{job.stem}.{job.attempt}.result"
@@ -62,7 +64,7 @@ class FunctionExecutor:
 
 async def _start(job: Job, result: Path) -> Process:
     # -P: no file of the project can stand in for a module that nbpipe itself imports.
-    command = [sys.executable, "-P", "-m", "nbpipe.executors.call", str(result)]
+    command = [sys.executable, "-P", "-m", "nbpipe.executors.call", str(result), str(os.getpid())]
     return await asyncio.create_subprocess_exec(
         *command,
         cwd=job.root,

@@ -167,6 +167,8 @@ def _literal_names(value: ast.expr, place: _Place) -> list[_Named]:
         return []
     if isinstance(literal, str):
         return [_named(value, literal, place)]
+    if isinstance(value, ast.Dict):  # as in {'get': None}
+        return [_element(key, place) for key in value.keys if key is not None]
     if not isinstance(value, (ast.List, ast.Tuple, ast.Set)):
         raise _bad(value, place, f"upstream is a {type(literal).__name__}, not a list of names")
     names = [_element(item, place) for item in value.elts]

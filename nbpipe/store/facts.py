@@ -20,12 +20,17 @@ from nbpipe.core.model import (
     Task,
 )
 from nbpipe.errors import Problem, SpecError
+from nbpipe.store.analysis import check_notebook
 from nbpipe.store.cache import Consulted
 from nbpipe.store.functions import function_declared, module_file
+from nbpipe.store.given import given_values, shaping
+from nbpipe.store.hookfacts import hook_digests
 from nbpipe.store.imports import ImportFollower
 from nbpipe.store.products import digest_product
+from nbpipe.store.reading import quick_cells
 from nbpipe.store.records import RecordStore
 from nbpipe.store.sources import Source, declared, parse_source, read_text, to_notebook
+from nbpipe.store.specproducts import declared_product
 
 DEFAULT_KERNEL = "python3"
 
@@ -131,9 +136,11 @@ class Gatherer:
         """All that a plan of the whole pipeline rests on, besides the spec file."""
         found = Consulted()
         for task in self.spec.tasks:
-            found.paths |= {self.root / self._path(task), store.path(task.name)}
+            found.read |= {self.root / self._path(task), store.path(task.name)}
             found.trees |= {self.root / path for path in task.products.values()}
-        found.paths |= follower.files | follower.looked
+            found.trees |= {self.root / path for path in task.files.values()}
+        found.read |= follower.files
+        found.looked |= follower.looked
         return found
 
     def facts(
@@ -190,7 +197,7 @@ class Gatherer:
         return Taken(
             text=text,
             source=source,
-            declared=source.declared if source else self._declared(task, text, None),
+            declared=self._declared(task, text, None),
             facts=Facts(
                 inputs=msgspec.structs.replace(inputs, upstream=dict(offers)),
                 products=self.products(task, record),
@@ -208,21 +215,41 @@ class Gatherer:
             return task.kernel
         return parse_source(self.text(task), task.source).kernel or DEFAULT_KERNEL
 
+    def strict_problems(self, task: Task) -> list[Problem]:
+        """What a check that is strict finds in a task's notebook; nothing unless it asks for one.
+
+        Raises:
+            SpecError: the source cannot be read.
+        """
+        if task.kind != "notebook" or task.options.analysis != "strict":
+            return []
+        source = parse_source(self.text(task), task.source)
+        return check_notebook(source, task.params, "strict")
+
+    def _regular_problems(self, task: Task, source: Source) -> list[Problem]:
+        regular = task.options.analysis == "regular"
+        return check_notebook(source, task.params, "regular") if regular else []
+
     def notebook(
         self, task: Task, taken: Taken, upstream: Mapping[str, Any] | None
     ) -> tuple[dict[str, Any], tuple[int, ...], str]:
         """The notebook to execute, the script line of each cell, and the kernel.
 
         Raises:
-            SpecError: a param cannot be written in the source's language.
+            SpecError: a param cannot be written in the source's language, or a check of the code
+                fails.
         """
         assert taken.source is not None
         kernel = task.kernel or taken.source.kernel or DEFAULT_KERNEL
+        problems = self._regular_problems(task, taken.source)
+        if problems:
+            raise SpecError(problems)
+        given = given_values(task, upstream)
         notebook, lines = to_notebook(
             taken.source,
-            upstream=upstream,
-            product=task.product,
-            params=task.params,
+            upstream=given.upstream,
+            product=given.product,
+            params=given.params,
             kernel=kernel,
             provenance={"task": task.name, "source": task.source},
         )
@@ -242,11 +269,17 @@ class Gatherer:
     def _declared(self, task: Task, text: str, record: Record | None) -> Declared:
         good = record.good if record is not None else None
         same = good is not None and good.inputs.source == task.source
-        if good is not None and same and good.inputs.text == text_digest(text):
+        extracts = self.spec.meta.extract_product
+        knows = good is not None and not (extracts and good.declared.product is None)
+        if good is not None and knows and same and good.inputs.text == text_digest(text):
             return good.declared
         if task.kind == "function":
             return function_declared(text, task.source, self._path(task))
-        return declared(text, task.source)
+        if not extracts:
+            return declared(text, task.source)
+        cells, language = quick_cells(text, task.source)
+        product = declared_product(cells, task.source, language)
+        return msgspec.structs.replace(declared(text, task.source), product=product)
 
     def _inputs(
         self,
@@ -258,16 +291,27 @@ class Gatherer:
     ) -> Inputs:
         digest = text_digest(text)
         good = record.good if record is not None else None
-        if good is not None and (good.inputs.source, good.inputs.text) == (task.source, digest):
-            code = good.inputs.code
+        follower = follower or ImportFollower(self.root)
+        modules = hook_digests(self.root, task.hooks, follower)
+        if not self.spec.meta.outdated_by_code:
+            code = ""
+        elif good is not None and (good.inputs.source, good.inputs.text) == (task.source, digest):
+            code = good.inputs.code or _code(task, text, source)
         else:
             code = _code(task, text, source)
+        if self.spec.meta.outdated_by_code:
+            modules |= self._modules(task, text, source, follower)
         return msgspec.structs.replace(
             self._bare_inputs(task),
             text=digest,
             code=code,
-            modules=self._modules(task, text, source, follower or ImportFollower(self.root)),
+            modules=modules,
+            files={path: self._file(path) for path in task.files.values()},
         )
+
+    def _file(self, path: str) -> str | None:
+        state = digest_product(self.root / path)
+        return None if state is None else state.digest
 
     def _bare_inputs(self, task: Task) -> Inputs:
         return Inputs(
@@ -277,6 +321,7 @@ class Gatherer:
             params=task.params,
             product=task.product,
             kernel=task.kernel or "",
+            options=shaping(task.options),
         )
 
     def _modules(
@@ -293,7 +338,8 @@ class Gatherer:
             return dict(found)
         if source.language != "python":
             return {}
-        return dict(follower.digests(source.cells, task.source))
+        beside = (self.root / task.source).parent if task.options.beside_source else None
+        return dict(follower.digests(source.cells, task.source, beside))
 
 
 def _code(task: Task, text: str, source: Source | None) -> str:

@@ -43,28 +43,32 @@ class ImportFollower:
     Attributes:
         looked: the folders in which a module was sought, and the scripts that were: a new file in
             one of them may change what an import means.
+        functions: what `hook_digests` has found of a function, so that it is read once.
     """
 
     def __init__(self, root: Path, extra: Sequence[Path] = ()) -> None:
         self.root = Path(root).resolve()
         self.roots = search_roots(self.root, extra)
         self.looked: set[Path] = set()
+        self.functions: dict[str, dict[str, str | None]] = {}
         self._modules: dict[Path, _Module] = {}
         self._found: dict[tuple[str, tuple[Path, ...]], tuple[Path, ...]] = {}
 
-    def modules(self, code: Code, path: str) -> dict[str, Path]:
+    def modules(self, code: Code, path: str, beside: Path | None = None) -> dict[str, Path]:
         """Every module of the project that the code imports, itself or through others.
 
         Args:
             code: of the source.
             path: of the source, relative to the root.
+            beside: the folder in which it runs, where that is not the root; below the root.
 
         Returns:
             Absolute paths by relative POSIX path, sorted.
         """
         own = self.root / path
         found: dict[Path, tuple[Path, ...]] = {}
-        todo = [(own, imports_of(code), self.roots)]
+        first = () if beside is None else (beside.resolve(),)
+        todo = [(own, imports_of(code), tuple(dict.fromkeys([*first, *self.roots])))]
         while todo:
             file, imports, roots = todo.pop()
             roots = self._with_paths(imports, roots)
@@ -74,9 +78,10 @@ class ImportFollower:
                     todo.append((near, self._module(near).imports, inner))
         return {self._shown(file): file for file in sorted(found, key=self._shown)}
 
-    def digests(self, code: Code, path: str) -> dict[str, str]:
+    def digests(self, code: Code, path: str, beside: Path | None = None) -> dict[str, str]:
         """Digest of the code of each of the `modules`, by relative POSIX path."""
-        return {name: self._module(file).digest for name, file in self.modules(code, path).items()}
+        found = self.modules(code, path, beside)
+        return {name: self._module(file).digest for name, file in found.items()}
 
     def third_party(self, code: Code, path: str) -> frozenset[str]:
         """Top-level names that the code, or a module that it follows, imports from elsewhere.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from nbpipe.core.model import Record
@@ -29,6 +30,21 @@ def leftovers(store: RecordStore, tasks: Collection[str]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in found]
 
 
+def drop_temporaries(store: RecordStore, products: Iterable[str]) -> None:
+    """Remove the temporary files of a build that was killed. The caller holds the lock.
+
+    Args:
+        store: the records.
+        products: paths, relative to the root, beside which there may be some.
+    """
+    root = store.home.parent
+    folders = {store.home, store.folder, *((root / path).parent for path in products)}
+    for folder in folders:
+        for path in folder.glob(".nbpipe-*.tmp"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def own_products(root: Path, store: RecordStore, records: Mapping[str, Record]) -> list[str]:
     """Products whose bytes are those that a build wrote, and the records of their tasks."""
     found = []
@@ -39,7 +55,7 @@ def own_products(root: Path, store: RecordStore, records: Mapping[str, Record]) 
             state = digest_product(root / path, known)
             if state is not None and state.digest == known.digest:
                 found.append(path)
-        found.append(f"{FOLDER}/records/{store.path(name).name}")
+        found.append(f"{FOLDER}/{store.folder.name}/{store.path(name).name}")
     return found
 
 

@@ -32,7 +32,7 @@ def read_overlay(file: Path) -> tuple[Task, ...]:
         return msgspec.json.decode(file.read_bytes(), type=tuple[Task, ...])
     except FileNotFoundError:
         return ()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError(
             f"{file}: cannot be read: {error}", "run the %%task cells again"
         ) from error

@@ -19,7 +19,8 @@ from nbpipe.store.script import Kind, Script
 _MARKER = re.compile(r"^\s*#\s*%%(?:\s(.*)|)$")
 _GUESSED = re.compile(r"^#( %%|%%)(\s|$)")
 _OTHER_MARKER = re.compile(r"^\s*#\s*(<codecell>|In\[|%%\s*%|region|\{\{\{|#{19})|^@app\.cell")
-_TAGS = r'tags=(?P<tags>\[\s*(?:"[^"\\]*"\s*(?:,\s*"[^"\\]*"\s*)*)?\])'
+_TAG = r'"[^"\\\x00-\x1f]*"\s*'
+_TAGS = rf"tags=(?P<tags>\[\s*(?:{_TAG}(?:,\s*{_TAG})*)?\])"
 _OPTIONS = re.compile(rf"(?P<title>[^={{}}.]*?)(?:(?<!\S){_TAGS})?")
 _KIND = re.compile(r"\[(markdown|md|raw)\]")
 _COMMAND = re.compile(

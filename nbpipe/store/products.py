@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nbpipe.core.model import FileState
-from nbpipe.errors import StoreError
+from nbpipe.errors import StoreError, cannot_write
 
 COARSE_NS = 2_000_000_000
 """Margin for file systems that keep whole seconds (FAT keeps two), nanoseconds."""
@@ -51,13 +52,13 @@ def digest_product(path: Path, known: FileState | None = None) -> FileState | No
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def tree_signature(folder: Path) -> tuple[int, int, int, int]:
+def tree_signature(folder: str | os.PathLike[str]) -> tuple[int, int, int, int]:
     """Size, mtime, ctime and a number for the names and inodes of all that is in a folder.
 
     Raises:
         OSError: it cannot be read.
     """
-    state = _signature(folder)
+    state = _signature(Path(folder))
     if state is None:
         raise FileNotFoundError(folder)
     return (state.size, state.mtime_ns, state.ctime_ns, state.inode)
@@ -66,17 +67,31 @@ def tree_signature(folder: Path) -> tuple[int, int, int, int]:
 def publish(made: Path, product: Path) -> None:
     """Move a finished file over a product in one step; both old and new are never half there.
 
+    Its bytes are on the disk before its name is: a power failure leaves the old one or the new.
+
     Raises:
         StoreError: the disk is full or the folder is read-only; the old product is intact.
     """
     try:
         product.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(product) as temporary:
-            shutil.copyfile(made, temporary)
-            os.replace(temporary, product)
+        _sync_file(made)
+        try:
+            os.replace(made, product)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with temporary_file(product) as temporary:
+                shutil.copyfile(made, temporary)
+                _sync_file(temporary)
+                os.replace(temporary, product)
+            made.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{product}: cannot be written: {error.strerror or error}") from error
-    made.unlink(missing_ok=True)
+        raise cannot_write(product, error) from error
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -87,22 +102,19 @@ def write_durably(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path) as temporary:
+        with temporary_file(path) as temporary:
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written: {error.strerror or error}",
-            "free some space or mend the permissions, then build again",
-        ) from error
+        raise cannot_write(path, error) from error
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def temporary_file(path: Path) -> Iterator[Path]:
     """A new file beside ``path`` (one file system, so it can be renamed), gone at the end."""
     handle, name = tempfile.mkstemp(prefix=".nbpipe-", suffix=".tmp", dir=path.parent)
     os.close(handle)
@@ -123,7 +135,8 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See that the names in a folder survive a crash."""
     if os.name == "nt":  # pragma: no cover - a folder cannot be opened there
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -142,7 +155,7 @@ def _signature(path: Path) -> FileState | None:
         return None
     if not stat.S_ISDIR(info.st_mode):
         return _state("", [info], info.st_ino, seen)
-    entries = list(_walk(path))
+    entries = list(walk_folder(path))
     parts = [f"{name}\0{s.st_size}\0{s.st_mtime_ns}\0{s.st_ino}" for name, s in entries]
     inode = int(
         hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:15], 16
@@ -161,7 +174,7 @@ def _state(digest: str, infos: list[os.stat_result], inode: int, seen: int) -> F
     )
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk_folder(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file and folder below, by relative POSIX path, sorted; links are followed to files."""
     for here, folders, files in os.walk(folder):
         folders.sort()
@@ -215,8 +228,19 @@ def _digest(path: Path) -> str:
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    total = hashlib.sha256()
-    for name, info in _walk(path):
-        inner = "/" if stat.S_ISDIR(info.st_mode) else _digest(path / name)
-        total.update(f"{name}\0{inner}\0".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
+    return hashlib.sha256(tree_listing(path)).hexdigest()
+
+
+def tree_listing(folder: Path) -> bytes:
+    """What is in a folder: for each path below it, sorted, ``name NUL digest NUL``.
+
+    The digest of a folder in it is ``/``. The SHA-256 of the listing is the folder's own digest.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    parts = []
+    for name, info in walk_folder(folder):
+        inner = "/" if stat.S_ISDIR(info.st_mode) else _digest(folder / name)
+        parts.append(f"{name}\0{inner}\0".encode("utf-8", "surrogateescape"))
+    return b"".join(parts)

@@ -111,14 +111,25 @@ def declared(text: str, path: str) -> Declared:
     Raises:
         SpecError: as `parse_source`.
     """
+    cells, language = quick_cells(text, path)
+    return read_declared(cells, path, language)
+
+
+def quick_cells(text: str, path: str) -> tuple[tuple[Cell, ...], str]:
+    """The cells and the language of a source; for Python scripts jupytext is not imported.
+
+    Cells of plain scripts may be split where jupytext would not; their code is the same.
+
+    Raises:
+        SpecError: the file is no notebook.
+    """
     text = normalised(text)
     suffix = _suffix(path)
-    if suffix == ".py":
-        script = read_percent(text) or read_light(text)
-        if script is not None:
-            language = _language(script.metadata, suffix)
-            return read_declared(script.cells, path, language)
-    return parse_source(text, path).declared
+    script = (read_percent(text) or read_light(text)) if suffix == ".py" else None
+    if script is None and suffix == ".ipynb":
+        script = read_ipynb(text, path)
+    script = script or read_jupytext(text, path)
+    return script.cells, _language(script.metadata, suffix)
 
 
 def _suffix(path: str) -> str:

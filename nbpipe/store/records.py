@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from nbpipe.core.model import Record
-from nbpipe.errors import RecordVersionError, StoreError
+from nbpipe.errors import RecordVersionError, StoreError, cannot_write
 from nbpipe.store.products import write_durably
 
 SCHEMA = 1
@@ -30,6 +30,9 @@ class _Envelope(msgspec.Struct):
     record: msgspec.Raw = msgspec.Raw()
 
 
+_DECODER = msgspec.json.Decoder(_Envelope)
+
+
 def file_stem(task: str) -> str:
     """A file name (without suffix) for a task, readable where it can be, unique always."""
     safe = quote(task, safe=" ()[],+@=~")
@@ -40,17 +43,50 @@ def file_stem(task: str) -> str:
     return safe[:100] + "-" + hashlib.sha256(task.encode()).hexdigest()[:16]
 
 
+def encode_record(record: Record) -> bytes:
+    """A record as it is kept in a file, checksum included."""
+    body = msgspec.json.encode(record)
+    checksum = hashlib.sha256(body).hexdigest()
+    return b'{"schema":%d,"checksum":"%s","record":%s}\n' % (SCHEMA, checksum.encode(), body)
+
+
+def decode_record(data: bytes, place: str) -> Record | None:
+    """The record in the bytes of a file; None: they are damaged.
+
+    Args:
+        data: as :func:`encode_record` gives them.
+        place: where they were read, for the message.
+
+    Raises:
+        RecordVersionError: they were written by a newer nbpipe.
+    """
+    try:
+        envelope = _DECODER.decode(data)
+        if envelope.schema > SCHEMA:
+            raise RecordVersionError(
+                f"{place}: written by a newer nbpipe (schema {envelope.schema}, known {SCHEMA})",
+                "update nbpipe, or remove the file to build that task anew",
+            )
+        if hashlib.sha256(bytes(envelope.record)).hexdigest() != envelope.checksum:
+            return None
+        return msgspec.json.decode(envelope.record, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 class RecordStore:
     """The records of one pipeline.
 
     Args:
         root: folder of pipeline.yaml.
+        spec: name of the spec file. Another one in the same folder has records of its own, since
+            its tasks may have the same names.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spec: str = "pipeline.yaml") -> None:
         self.home = root / FOLDER
-        self.folder = self.home / "records"
-        self._decoder = msgspec.json.Decoder(_Envelope)
+        own = "" if spec == "pipeline.yaml" else f"-{file_stem(spec)}"
+        self.folder = self.home / f"records{own}"
 
     def prepare(self) -> None:
         """Make the folder, with a ``.gitignore`` that keeps it out of version control.
@@ -96,14 +132,18 @@ class RecordStore:
         Raises:
             StoreError: the disk is full or read-only; the old record is intact.
         """
-        body = msgspec.json.encode(record)
-        checksum = hashlib.sha256(body).hexdigest()
-        data = b'{"schema":%d,"checksum":"%s","record":%s}\n' % (SCHEMA, checksum.encode(), body)
-        write_durably(self.path(record.task), data)
+        write_durably(self.path(record.task), encode_record(record))
 
     def remove(self, task: str) -> None:
-        """Forget a task."""
-        self.path(task).unlink(missing_ok=True)
+        """Forget a task.
+
+        Raises:
+            StoreError: the disk is broken or read-only; the record is intact.
+        """
+        try:
+            self.path(task).unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(self.path(task), error) from error
 
     def others(self, tasks: Iterable[str]) -> dict[str, Record]:
         """Records of tasks that are not among ``tasks``: renamed or removed ones."""
@@ -116,14 +156,25 @@ class RecordStore:
         return found
 
     def set_damaged_aside(self) -> list[str]:
-        """Move unreadable records to ``records/damaged``; returns one warning for each."""
+        """Move unreadable records to ``records/damaged``; returns one warning for each.
+
+        Raises:
+            StoreError: one cannot be moved.
+        """
         warnings = []
         for path in self._files():
             if self._read(path) is None:
                 target = self.folder / "damaged" / path.name
-                target.parent.mkdir(exist_ok=True)
-                os.replace(path, target)
-                warnings.append(f"damaged record moved to {FOLDER}/records/damaged/{path.name}")
+                try:
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(path, target)
+                except FileNotFoundError:  # another process has removed it or set it aside
+                    continue
+                except OSError as error:
+                    raise cannot_write(path, error) from error
+                warnings.append(
+                    f"damaged record moved to {FOLDER}/{self.folder.name}/damaged/{path.name}"
+                )
         return warnings
 
     def _files(self) -> list[Path]:
@@ -140,15 +191,4 @@ class RecordStore:
             return None
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from error
-        try:
-            envelope = self._decoder.decode(data)
-            if envelope.schema > SCHEMA:
-                raise RecordVersionError(
-                    f"{path}: written by a newer nbpipe (schema {envelope.schema}, known {SCHEMA})",
-                    "update nbpipe, or remove the file to build that task anew",
-                )
-            if hashlib.sha256(bytes(envelope.record)).hexdigest() != envelope.checksum:
-                return None
-            return msgspec.json.decode(envelope.record, type=Record)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+        return decode_record(data, str(path))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import os
-import warnings
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from nbpipe.core.model import Kind, Location, Spec
+from nbpipe.core.syntax import parse_python
 from nbpipe.errors import Problem, did_you_mean
 from nbpipe.store.yamlnodes import join_key, show
+
+SourceFault = Callable[[str, Kind], tuple[str, str | None] | None]
+"""Message and hint when a source is not there; None: it is."""
+
+MOST_HINTS = 100
+"""So many missing sources are compared with what is there; a reader needs no more."""
 
 
 def check_sources(spec: Spec, root: Path) -> list[Problem]:
@@ -31,15 +39,20 @@ def check_sources(spec: Spec, root: Path) -> list[Problem]:
 
 
 class SourceLook:
-    """Looks for sources below a root; reads every module once."""
+    """Looks for sources below a root: for each once, and reads every module once."""
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._modules: dict[str, frozenset[str] | None] = {}
+        self._known: dict[tuple[str, Kind], tuple[str, str | None] | None] = {}
+        self._hints = 0
 
     def __call__(self, source: str, kind: Kind) -> tuple[str, str | None] | None:
         """Message and hint when the source is not there; None: it is."""
-        return self._script(source) if kind == "notebook" else self._function(source)
+        if (source, kind) not in self._known:
+            found = self._script(source) if kind == "notebook" else self._function(source)
+            self._known[source, kind] = found
+        return self._known[source, kind]
 
     def _script(self, source: str) -> tuple[str, str | None] | None:
         path = os.path.join(self._root, source)
@@ -51,10 +64,11 @@ class SourceLook:
 
     def _near(self, source: str) -> str:
         pure = PurePosixPath(source)
-        try:
-            names = sorted(os.listdir(os.path.join(self._root, pure.parent)))
-        except (OSError, ValueError):
-            names = []
+        names = []
+        self._hints += 1
+        if self._hints <= MOST_HINTS:
+            with contextlib.suppress(OSError, ValueError):
+                names = sorted(os.listdir(os.path.join(self._root, pure.parent)))
         near = difflib.get_close_matches(pure.name, names, n=1, cutoff=0.75)
         if near:
             return f"did you mean '{pure.parent / near[0]}'?"
@@ -72,7 +86,9 @@ class SourceLook:
         names = self._modules[file]
         if names is None or function in names or "*" in names:
             return None
-        hint = did_you_mean(function, sorted(names)) or f"define it there: 'def {function}(…):'"
+        self._hints += 1
+        near = did_you_mean(function, sorted(names)) if self._hints <= MOST_HINTS else None
+        hint = near or f"define it there: 'def {function}(…):'"
         return f"'{file}' has no function {show(function)}", hint
 
 
@@ -83,10 +99,9 @@ def top_level_names(path: str) -> frozenset[str] | None:
         None: it cannot be parsed. That is not the spec's fault: its tasks will fail alone.
     """
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a stranger's "\d"
-            body = ast.parse(file.read()).body
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        with open(path, "rb") as file:
+            body = parse_python(file.read()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
     names: set[str] = set()
     todo: list[ast.AST] = list(body)

@@ -60,6 +60,8 @@ class Shape:
         fields: shape of each of those keys.
         required: those of them that may not be left out.
         words: the alternatives for a reader, such as "text or a mapping".
+        name: of the field in its struct, which differs from the key where that is a word of
+            Python's.
     """
 
     anything: bool = False
@@ -74,6 +76,7 @@ class Shape:
     fields: dict[str, Shape] | None = None
     required: tuple[str, ...] = ()
     words: str = "a value"
+    name: str = ""
 
 
 @cache
@@ -82,14 +85,14 @@ def shape_of(kind: Any) -> Shape:
     return _shape(inspect.type_info(kind))
 
 
-def _shape(info: inspect.Type) -> Shape:
+def _shape(info: inspect.Type, name: str = "") -> Shape:
     parts: dict[str, Any] = {}
     words = []
     for one in _alternatives(info):
         parts.update(_part(one))
         if word := _WORDS.get(type(one)):
             words.append(word)
-    return Shape(words=" or ".join(words) or "a value", **parts)
+    return Shape(words=" or ".join(words) or "a value", name=name, **parts)
 
 
 def _alternatives(info: inspect.Type) -> Iterator[inspect.Type]:
@@ -121,7 +124,7 @@ def _part(info: inspect.Type) -> dict[str, Any]:
         case inspect.DictType():
             return {"values": _shape(info.value_type)}
         case inspect.StructType():
-            fields = {field.encode_name: _shape(field.type) for field in info.fields}
+            fields = {field.encode_name: _shape(field.type, field.name) for field in info.fields}
             required = tuple(field.encode_name for field in info.fields if field.required)
             return {"entry": info.cls, "fields": fields, "required": required}
     raise TypeError(f"the shape of the spec uses {info}")  # pragma: no cover
@@ -132,12 +135,17 @@ class Walk:
 
     What is wrong is read as ``UNSET``, so that the rest can still be looked at.
 
+    Args:
+        file: name of the file, for messages.
+        fills: False: placeholders were not filled, and one may stand for any value.
+
     Attributes:
         problems: in the order they were found.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, fills: bool = True) -> None:
         self.file = file
+        self.fills = fills
         self.problems: list[Problem] = []
 
     def report(self, node: Node, key: str, message: str, hint: str | None = None) -> None:
@@ -153,6 +161,10 @@ class Walk:
         return self._mapping(node, shape, key)
 
     def _scalar(self, node: Scalar, shape: Shape, key: str) -> Any:
+        if "{{" in node.text and not self.fills:
+            return node.text if shape.text or shape.anything else UNSET
+        if node.filled and shape.text is not None and not shape.anything:
+            return self._text(node, node.text, shape, key)
         try:
             value = scalar_value(node)
         except OddScalarError as odd:
@@ -247,11 +259,11 @@ class Walk:
                 fault = key_fault(shape.entry, name) if few else ("unknown key", None)
                 self.report(at, join_key(key, name), *fault)
             else:
-                found[name] = self.read(value, field, join_key(key, name))
+                found[field.name] = self.read(value, field, join_key(key, name))
         for name in shape.required:
             if name not in node.entries:
                 self.report(node, key, f"key '{name}' is missing", f"add '{name}:'")
-        if any(found.get(name, UNSET) is UNSET for name in shape.required):
+        if any(found.get(shape.fields[name].name, UNSET) is UNSET for name in shape.required):
             return UNSET
         return shape.entry(**found)
 

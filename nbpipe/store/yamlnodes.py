@@ -37,6 +37,7 @@ class Scalar:
         text: without quotes, escapes resolved.
         plain: written without quotes, so that YAML guesses its type.
         tag: explicit core tag such as ``int``; None: none.
+        filled: a placeholder gave it, so that it is text wherever text may stand.
     """
 
     line: int
@@ -45,6 +46,7 @@ class Scalar:
     text: str
     plain: bool
     tag: str | None
+    filled: bool = False
 
 
 @dataclass(slots=True)
@@ -138,6 +140,33 @@ def plain_value(node: Node) -> Any:
     if isinstance(node, Sequence):
         return [plain_value(item) for item in node.items]
     return {key: plain_value(value) for key, (_, value) in node.entries.items()}
+
+
+def node_of(value: Any, at: Node) -> Node:
+    """A node with a JSON-like value, as if a placeholder at ``at`` had given it."""
+    if isinstance(value, dict):
+        entries = {
+            str(key): (Scalar(at.line, at.column, at.end, str(key), False, "str"), node_of(one, at))
+            for key, one in value.items()
+        }
+        return Mapping(at.line, at.column, at.end, True, entries)
+    if isinstance(value, (list, tuple)):
+        items = [node_of(one, at) for one in value]
+        return Sequence(at.line, at.column, at.end, True, items)
+    if isinstance(value, str):
+        return Scalar(at.line, at.column, at.end, value, False, "str", True)
+    text = {None: "null", True: "true", False: "false"}.get(value) if _is_word(value) else None
+    return Scalar(at.line, at.column, at.end, text or str(value), True, _tag_of(value), True)
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _tag_of(value: Any) -> str:
+    if _is_word(value):
+        return "null" if value is None else "bool"
+    return "int" if isinstance(value, int) else "float"
 
 
 def split_lines(text: str) -> list[str]:

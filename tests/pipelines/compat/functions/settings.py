@@ -1,0 +1,10 @@
+def columns():
+    return ["id", "name"]
+
+
+def limit(factor):
+    return 2 * factor
+
+
+def regions():
+    return ["north", "south"]
