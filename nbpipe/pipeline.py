@@ -12,13 +12,14 @@ from nbpipe.core import events as ev
 from nbpipe.core.model import Kind
 from nbpipe.core.plan import Plan
 from nbpipe.errors import LockedError, NbpipeError, UsageError
-from nbpipe.loaded import LoadedPipeline, Theme
+from nbpipe.loaded import LoadedPipeline, Look, Theme
 from nbpipe.run.report import BuildReport, nothing_to_do
 
 if TYPE_CHECKING:
     from nbpipe.executors.base import Executor
     from nbpipe.run.background import Run
     from nbpipe.run.runner import Runner, Settings
+    from nbpipe.run.sharing import Share
 
 __all__ = ["BuildReport", "Listener", "Pipeline", "Theme", "default_executor", "refuse_nested"]
 
@@ -91,7 +92,9 @@ class Pipeline(LoadedPipeline):
         wait: float | None = 0.0,
         on_event: Listener | None = None,
         on_wait: Callable[[], None] | None = None,
-        executor: Executor | None = None,
+        executor: Executor | str | None = None,
+        settings: Mapping[str, str] | None = None,
+        store: str | None = None,
     ) -> BuildReport:
         """Run what is stale, in parallel, and return when all has ended.
 
@@ -109,8 +112,12 @@ class Pipeline(LoadedPipeline):
             on_event: called with every event as it happens, in the build's thread.
             on_wait: called in the calling thread about ten times a second while the build runs in
                 a thread of its own.
-            executor: runs every task; None: notebooks in fresh kernels, functions in fresh
-                processes.
+            executor: runs every task; the name of an installed one; None: notebooks in fresh
+                kernels, functions in fresh processes.
+            settings: of an executor that is given by its name.
+            store: address of the store in which results are shared: what it has is taken instead
+                of being run, what is run is put into it; None: that of ``NBPIPE_STORE`` or of
+                the spec; "": none.
 
         Returns:
             How each task ended. A failed task is no exception; see
@@ -121,37 +128,54 @@ class Pipeline(LoadedPipeline):
             LockedError: another build holds the pipeline.
             StoreError: a record or a product cannot be written.
         """
+        from nbpipe.run.engines import named_executor
         from nbpipe.run.lock import wait_until_free
 
         if jobs is not None and jobs < 1:
             raise UsageError(f"jobs must be at least 1, not {jobs}")
         refuse_nested()
         end = None if wait is None else time.monotonic() + wait
-        pipeline = self
+        share = self._share(store)
+        pipeline = self._with_calls()
         while True:
             plan_time = time.monotonic()
-            plan = pipeline.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
-            if plan.idle:
-                pipeline._settle(plan)
-                return nothing_to_do(plan, time.monotonic() - plan_time)
+            look = pipeline._look(names, force, upstream, upstream_of)
+            if look.plan.idle:
+                pipeline._settle(look)
+                if share is not None:
+                    share.ensure_all(pipeline.graph, look.plan, look.records)
+                return nothing_to_do(look.plan, time.monotonic() - plan_time)
             try:
-                return pipeline._build(plan, force, jobs, keep_going, on_event, on_wait, executor)
+                runs = named_executor(executor, settings or {})
+                return pipeline._build(
+                    look.plan, force, jobs, keep_going, on_event, on_wait, runs, share
+                )
             except LockedError:
                 if not wait_until_free(self.store.home, end):
                     raise
-            pipeline = pipeline.reload()
+            pipeline = pipeline.reload()._with_calls()
 
-    def _settle(self, plan: Plan) -> None:
+    def _with_calls(self) -> Pipeline:
+        """The pipeline with what the functions give now that its spec names for params."""
+        from nbpipe.store.callvalues import keep_values
+
+        called = self
+        if not self._has_called:
+            called = type(self).load(self.entry, cells=self.cells, env=self._env, call=True)
+        if called._values is not None:
+            keep_values(self.root, called._values)
+        return called
+
+    def _settle(self, look: Look) -> None:
         """What a build leaves behind that found nothing to do, if it may write."""
-        from nbpipe.run.lock import build_lock
-        from nbpipe.run.prepare import save_adopted
+        if any(not self.store.path(name).exists() for name in look.records):
+            from nbpipe.run.lock import build_lock
+            from nbpipe.run.prepare import save_adopted
 
-        records = self._records()
-        if any(not self.store.path(name).exists() for name in records):
             with contextlib.suppress(NbpipeError), build_lock(self.store.home, "rename"):
-                save_adopted(self.store, self.graph.tasks, records)
-        if len(plan.decisions) == len(self.graph.tasks):
-            self._remember_fresh()
+                save_adopted(self.store, self.graph.tasks, look.records)
+        elif len(look.plan.decisions) == len(self.graph.tasks):
+            self._remember_fresh(look)
 
     def _build(
         self,
@@ -162,18 +186,27 @@ class Pipeline(LoadedPipeline):
         on_event: Listener | None,
         on_wait: Callable[[], None] | None,
         executor: Executor | None,
+        share: Share | None,
     ) -> BuildReport:
+        from nbpipe.executors.base import RecordsItself
         from nbpipe.run.local import run_to_end
+        from nbpipe.run.machine import cores
         from nbpipe.run.runner import Settings
 
         tasks = frozenset(plan.decisions)
+        sent_off = self.arguments if isinstance(executor, RecordsItself) else None
+        if share is not None:
+            share.bring = sent_off is None
         settings = Settings(
             tasks=tasks,
             force=tasks if force else frozenset(),
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or (len(tasks) if sent_off else self.spec.jobs or cores()),
             keep_going=keep_going,
+            sent_off=sent_off,
         )
-        return run_to_end(self._runner(settings, on_event, executor), on_wait)
+        runner = self._runner(settings, on_event, executor, share)
+        runner.check_kernels(plan)
+        return run_to_end(runner, on_wait)
 
     def start(
         self,
@@ -183,6 +216,9 @@ class Pipeline(LoadedPipeline):
         upstream_of: str | None = None,
         jobs: int | None = None,
         keep_going: bool = False,
+        executor: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        store: str | None = None,
     ) -> Run:
         """Build in the background, in a process of its own that outlives this one.
 
@@ -203,11 +239,16 @@ class Pipeline(LoadedPipeline):
             raise UsageError(f"jobs must be at least 1, not {jobs}")
         refuse_nested()
         began = time.monotonic()
-        plan = self.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
-        if plan.idle:
+        called = self._with_calls()
+        plan = called.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
+        if plan.idle and self._share(store) is None:
             return without_work(self.store.home, nothing_to_do(plan, time.monotonic() - began))
         request = Request(
             file=os.path.abspath(self.file),
+            root=os.path.abspath(self.root),
+            pattern=self.entry.pattern,
+            overrides=self._env.overrides,
+            cwd=self._env.folder,
             cells=None if self.cells is None else os.path.abspath(self.cells),
             names=names,
             force=force,
@@ -215,6 +256,9 @@ class Pipeline(LoadedPipeline):
             upstream_of=upstream_of,
             jobs=jobs,
             keep_going=keep_going,
+            executor=executor,
+            settings=dict(settings or {}),
+            store=store,
         )
         return launch(request, self.root, self.store.home)
 
@@ -265,14 +309,77 @@ class Pipeline(LoadedPipeline):
         with build_lock(self.store.home, "clean"):
             return remove_paths(self.root, listed)
 
+    def run_only(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        retry: bool = True,
+        store: str | None = None,
+        wait: float | None = 0.0,
+        on_event: Listener | None = None,
+        on_wait: Callable[[], None] | None = None,
+        executor: Executor | None = None,
+    ) -> BuildReport:
+        """Run one task alone, as the engine of a cluster does: its upstreams are not run.
+
+        Several processes may do this in one folder at the same time, each for another task. With
+        a store, upstream products that are missing here are fetched, and nothing is fetched or
+        run when the store has the task's results already.
+
+        Args:
+            name: of the task.
+            force: True: run it even if it is fresh.
+            retry: False: try once whatever the spec says.
+            store: as of :meth:`build`.
+            wait: seconds to wait for another process that runs this task, or for a build; None:
+                without limit.
+            on_event: as of :meth:`build`.
+            on_wait: as of :meth:`build`.
+            executor: runs the task; None: as of :meth:`build`.
+
+        Raises:
+            UsageError: there is no such task.
+            LockedError: another process runs this task, or a build holds the pipeline.
+            StoreError: a record, a product or an object cannot be read or written.
+            SpecError: a kernel is not installed.
+        """
+        from nbpipe.run.only import How, Lonely
+
+        self.graph.task(name)
+        refuse_nested()
+        share = self._share(store)
+        shared = share.store if share is not None else None
+        called = self._with_calls()
+        lonely = Lonely(called.graph, called._gatherer, self.store, shared, name)
+        how = How(force=force, retry=retry, wait=wait)
+        return lonely.run(how, _maker(executor), on_event, on_wait)
+
+    def _share(self, store: str | None) -> Share | None:
+        from nbpipe.run.sharing import Share, choose_store, open_store
+
+        opened = open_store(choose_store(store, os.environ, self.spec.meta), self.root)
+        return None if opened is None else Share(opened)
+
     def _runner(
-        self, settings: Settings, on_event: Listener | None, executor: Executor | None
+        self,
+        settings: Settings,
+        on_event: Listener | None,
+        executor: Executor | None,
+        share: Share | None = None,
     ) -> Runner:
         from nbpipe.run.runner import Runner
 
-        make = (lambda kind: executor) if executor is not None else default_executor
         listeners = [on_event] if on_event is not None else []
-        return Runner(self.graph, self._gatherer, self.store, make, settings, listeners)
+        return Runner(
+            self.graph,
+            self._gatherer,
+            self.store,
+            _maker(executor),
+            settings,
+            listeners,
+            share=share,
+        )
 
 
 def default_executor(kind: Kind) -> Executor:
@@ -284,6 +391,10 @@ def default_executor(kind: Kind) -> Executor:
     from nbpipe.executors.notebook import NotebookExecutor
 
     return NotebookExecutor()
+
+
+def _maker(executor: Executor | None) -> Callable[[Kind], Executor]:
+    return default_executor if executor is None else lambda kind: executor
 
 
 def refuse_nested() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.projects import Project
+
+collect_ignore = ["benchmarks"]
+"""Run by ``python tests/benchmarks``, which makes environments and takes its time."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -29,3 +34,25 @@ def diamond(project: Project) -> Project:
     project.task("petal", ["get"], "constant = 'petal'")
     project.task("fit", ["sepal", "petal"])
     return project
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A folder that serves as a store."""
+    return str(tmp_path.parent / f"{tmp_path.name}-store")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, diamond: Project) -> Callable[[], Project]:
+    """Makes further checkouts of the diamond, which know nothing of each other."""
+    count = iter(range(100))
+
+    def make() -> Project:
+        root = tmp_path.parent / f"{tmp_path.name}-{next(count)}"
+        keep = shutil.ignore_patterns(".nbpipe", "out")
+        shutil.copytree(diamond.root, root, ignore=keep)
+        project = Project(root)
+        project.tasks = diamond.tasks
+        return project
+
+    return make

@@ -4,15 +4,12 @@ import asyncio
 import json
 import os
 import shutil
-import time
 
 import pytest
 
-from nbpipe import BuildError, InlineExecutor, LockedError, SpecError, StoreError, UsageError
-from nbpipe.core import events as ev
+from nbpipe import BuildError, InlineExecutor, SpecError, StoreError, UsageError
 from nbpipe.core.model import Failure
 from nbpipe.run.eventlog import read_events
-from nbpipe.run.lock import build_lock
 from tests.projects import fake_work
 
 ALL = ["fit", "get", "petal", "sepal"]
@@ -41,163 +38,12 @@ def test_status_tells_what_a_build_would_do_and_changes_nothing(diamond):
     assert files() == before
 
 
-def test_row_21_touching_sources_and_products_runs_nothing(diamond):
-    diamond.build()
-    for path in ("get.py", "fit.py", "out/get.txt", "out/fit.ipynb"):
-        os.utime(diamond.root / path)
-    assert diamond.build() == []
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('constant = "one"', 'constant = "one"  # a comment'),
-        ('constant = "one"', "constant = 'one'"),
-        ('constant = "one"', '\n\nconstant   =   ("one")'),
-        ("# %%\n", "# %% [markdown]\n# # A heading\n\n# %%\n"),
-    ],
-    ids=["comment", "quotes", "blank lines and brackets", "markdown"],
-)
-def test_row_22_an_edit_that_is_no_code_runs_nothing_and_why_says_so(diamond, old, new):
-    diamond.build()
-    diamond.edit("get.py", old, new)
-    assert diamond.build() == []
-    why = diamond.pipeline().why("get")
-    assert why.decision.action == "skip"
-    assert "cosmetic edit" in why.decision.notes[0].text
-    assert why.diff
-
-
-def test_row_22_a_note_says_so_in_the_builds_report(diamond):
-    diamond.build()
-    diamond.edit("get.py", 'constant = "one"', 'constant = "one"  # a comment')
-    assert "cosmetic" in diamond.report().tasks["get"].reasons[0]
-
-
-def test_row_23_clocks_in_the_future_neither_abort_nor_loop(diamond):
-    diamond.build()
-    future = time.time() + 2 * 86400
-    for path in diamond.root.rglob("*"):
-        os.utime(path, (future, future))
-    assert diamond.build() == []
-    assert diamond.build() == []
-
-
-def test_row_24_a_product_overwritten_by_hand_is_made_anew_and_consumers_are_skipped(diamond):
-    diamond.build()
-    diamond.write("out/get.txt", "by hand")
-    plan = diamond.pipeline().plan()
-    assert plan.named("run") == ("get",)
-    assert plan.named("maybe") == ("sepal", "petal", "fit")
-    assert diamond.build() == ["get"]
-    assert diamond.read("out/get.txt") == "one"
-
-
-@pytest.mark.parametrize("path", ["out/get.txt", "out/get.ipynb"])
-def test_row_24_a_deleted_product_is_made_anew(diamond, path):
-    diamond.build()
-    (diamond.root / path).unlink()
-    assert diamond.build() == ["get"]
-    assert (diamond.root / path).exists()
-
-
-def test_row_25_a_rerun_with_identical_bytes_stops_there(diamond):
-    diamond.build()
-    diamond.edit("get.py", 'constant = "one"', 'constant = "o" + "ne"')
-    assert diamond.build() == ["get"]
-    assert diamond.build() == []
-
-
 def test_a_rerun_with_other_bytes_runs_its_consumers_as_far_as_they_change(diamond):
     diamond.build()
     diamond.edit("sepal.py", "constant = 'sepal'", "constant = 'SEPAL'")
     assert diamond.build() == ["fit", "sepal"]
     diamond.edit("get.py", 'constant = "one"', 'constant = "two"')
     assert diamond.build() == ALL
-
-
-def test_row_26_an_edited_module_of_the_project_makes_its_importers_stale(diamond):
-    diamond.write("helpers.py", "VALUE = 'sepal'\n")
-    diamond.edit("sepal.py", "constant = 'sepal'", "import helpers\nconstant = 'sepal'")
-    diamond.executor = InlineExecutor(_without_import)
-    diamond.build()
-    diamond.write("helpers.py", "VALUE = 'sepal'  # a comment\n")
-    assert diamond.build() == []
-    diamond.write("helpers.py", "VALUE = 'other'\n")
-    (reason,) = diamond.pipeline().why("sepal").decision.reasons
-    assert reason.text == "module helpers.py changed"
-    assert diamond.build() == ["sepal"]
-
-
-def _without_import(job):
-    for cell in job.notebook["cells"]:
-        cell["source"] = "".join(cell["source"]).replace("import helpers", "")
-    fake_work(job)
-
-
-def test_row_27_changed_params_upstreams_and_product_paths_are_told_apart(diamond):
-    diamond.build()
-    diamond.tasks[0]["params"] = {"rows": 10}
-    diamond.save()
-    assert diamond.pipeline().why("get").decision.reasons[0].code == "param"
-    assert diamond.build() == ["get"]
-    diamond.edit("fit.py", "['sepal', 'petal']", "['sepal']")
-    codes = {r.code for r in diamond.pipeline().why("fit").decision.reasons}
-    assert codes == {"source", "upstream-list"}
-    assert diamond.build() == ["fit"]
-    diamond.tasks[3]["product"] = {"nb": "out/fit.ipynb", "data": "out/moved.txt"}
-    diamond.save()
-    codes = {r.code for r in diamond.pipeline().why("fit").decision.reasons}
-    assert codes == {"product", "product-missing"}
-    assert diamond.build() == ["fit"]
-
-
-def test_row_28_a_failed_task_blocks_its_consumers_and_runs_again(diamond):
-    diamond.build()
-    diamond.edit("get.py", 'constant = "one"', 'constant = "two"; raise ValueError("no")')
-    report = diamond.report()
-    assert report.exit_code == 1
-    assert {n: t.result for n, t in report.tasks.items()} == {
-        "get": "failed",
-        "sepal": "blocked",
-        "petal": "blocked",
-        "fit": "blocked",
-    }
-    assert diamond.pipeline().status()["get"].state == "failed"
-    diamond.edit("get.py", '; raise ValueError("no")', "")
-    assert diamond.build() == ALL
-
-
-def test_row_28_a_failed_run_whose_source_is_reverted_still_runs_again(diamond):
-    diamond.build()
-    good = diamond.read("get.py")
-    notebook = diamond.read("out/get.ipynb")
-    diamond.edit("get.py", 'constant = "one"', 'raise ValueError("no")')
-    assert diamond.report().exit_code == 1
-    assert diamond.read("out/get.ipynb") == notebook, "the last good notebook stays"
-    diamond.write("get.py", good)
-    assert diamond.build() == ["get"]
-
-
-def test_row_29_a_renamed_task_is_skipped_and_leaves_no_state_behind(diamond):
-    diamond.build()
-    diamond.tasks[3]["name"] = "train"
-    diamond.save()
-    assert diamond.pipeline().status()["train"].state == "fresh"
-    assert diamond.build() == []
-    diamond.edit("get.py", 'constant = "one"', 'constant = "two"')
-    assert diamond.build() == ["get", "petal", "sepal", "train"]
-    records = sorted(p.name for p in (diamond.root / ".nbpipe" / "records").iterdir())
-    assert records == ["get.json", "petal.json", "sepal.json", "train.json"]
-
-
-@pytest.mark.parametrize("how", [shutil.copytree, shutil.move], ids=["copied", "moved"])
-def test_row_29_a_moved_or_copied_project_is_skipped(diamond, tmp_path_factory, how):
-    diamond.build()
-    target = tmp_path_factory.mktemp("other") / "project"
-    how(diamond.root, target)
-    diamond.root = target
-    assert diamond.build() == []
 
 
 def test_force_runs_everything_that_is_looked_at(diamond):
@@ -234,32 +80,6 @@ def test_a_consumer_run_on_products_made_by_hand_records_what_it_read(diamond):
     assert diamond.build("sepal", upstream=False) == ["sepal"]
     assert diamond.read("out/sepal.txt") == "sepalby hand"
     assert diamond.build() == ["get", "sepal"]
-
-
-def test_row_44_with_keep_going_independent_branches_finish(diamond):
-    diamond.edit("sepal.py", "constant = 'sepal'", "raise ValueError('no')")
-    results = {n: t.result for n, t in diamond.report(keep_going=True, jobs=1).tasks.items()}
-    assert results == {"get": "ran", "sepal": "failed", "petal": "ran", "fit": "blocked"}
-
-
-def test_row_45_retries_are_tried_and_logged(diamond):
-    tries = []
-
-    def flaky(job):
-        tries.append(job.attempt)
-        if job.task == "get" and job.attempt < 3:
-            raise OSError("later")
-        fake_work(job)
-
-    diamond.tasks[0]["retries"] = 2
-    diamond.save()
-    diamond.executor = InlineExecutor(flaky)
-    events = []
-    report = diamond.report("get", on_event=events.append)
-    assert report.ok
-    assert tries == [1, 2, 3]
-    failed = [e for e in events if isinstance(e, ev.TaskFailed)]
-    assert [(e.attempt, e.final) for e in failed] == [(1, False), (2, False)]
 
 
 def test_a_product_that_was_not_written_is_a_failure_that_names_it(diamond):
@@ -373,25 +193,7 @@ def test_folders_are_products_too(project):
     assert project.build() == ["split"]
 
 
-def test_row_31_a_second_build_is_refused_and_told_who_holds_the_pipeline(diamond):
-    home = diamond.root / ".nbpipe"
-    home.mkdir()
-    with build_lock(home, "first"):
-        with pytest.raises(LockedError, match=rf"pid {os.getpid()} on .*, since 20") as error:
-            diamond.report()
-        assert error.value.exit_code == 3
-    assert diamond.build() == ALL
-
-
-def test_row_34_a_folder_that_cannot_be_written_stops_the_build_before_anything_runs(diamond):
-    (diamond.root / "out").write_text("a file where a folder belongs")
-    with pytest.raises(StoreError, match="out") as error:
-        diamond.report()
-    assert error.value.exit_code == 4
-    assert diamond.executor.jobs == []
-
-
-def test_row_33_a_record_that_cannot_be_written_ends_the_build_with_4(diamond, monkeypatch):
+def test_a_record_that_cannot_be_written_ends_the_build_with_4(diamond, monkeypatch):
     from nbpipe.store.records import RecordStore
 
     original = RecordStore.save
@@ -417,15 +219,6 @@ def test_a_build_inside_a_build_is_refused(diamond, monkeypatch):
 def test_an_unknown_task_is_refused_with_the_nearest_name(diamond):
     with pytest.raises(UsageError, match="did you mean 'sepal'"):
         diamond.report("sepl")
-
-
-def test_row_16_a_syntax_error_fails_that_task_alone(diamond):
-    diamond.write("sepal.py", diamond.text(["get"], "def broken(:"))
-    pipeline = diamond.pipeline()
-    assert pipeline.status()["petal"].state == "new"
-    assert any("sepal.py" in warning for warning in pipeline.warnings)
-    results = {n: t.result for n, t in diamond.report(keep_going=True).tasks.items()}
-    assert results == {"get": "ran", "sepal": "failed", "petal": "ran", "fit": "blocked"}
 
 
 def test_all_wrong_sources_are_told_at_once(diamond):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from PIL import Image
 
 from nbpipe import InlineExecutor, pipeline
 from nbpipe.cli.app import COMMANDS, cli, run
-from tests.cli import nbpipe
 from tests.projects import fake_work
 
 
@@ -272,14 +272,6 @@ def test_a_wrong_spec_is_2_with_place_cause_and_hint(inline, diamond):
     )
 
 
-def test_row_14_an_unknown_kernel_is_2_before_anything_starts(diamond):
-    diamond.tasks[3]["kernel"] = "pyhton3"
-    diamond.save()
-    said = nbpipe("build", cwd=diamond.root, code=2)
-    assert "did you mean 'python3'?" in said
-    assert not (diamond.root / "out" / "get.txt").exists()
-
-
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help_without_touching_a_project(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -309,6 +301,23 @@ def test_a_build_that_finds_nothing_to_do_loads_no_jupyter_library_no_networkx_n
     diamond.build()
     loaded = heavy_modules("from nbpipe.cli.app import run; run(['build'])", diamond.root)
     assert loaded <= {"click", "yaml", "asyncio"}
+
+
+def test_a_build_in_which_nothing_has_changed_loads_no_library_at_all(diamond):
+    diamond.build()
+    time.sleep(0.05)
+    diamond.build()
+    code = "sys.argv[1:] = ['build']; import nbpipe.__main__ as m, atexit"
+    code += "; atexit.register(lambda: print(*sorted(set(sys.modules) - before)))"
+    code = f"import sys; before = set(sys.modules); {code}; m.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=diamond.root, capture_output=True, text=True, check=True
+    )
+    line, loaded = done.stdout.splitlines()
+    assert line.startswith("✓ nothing to do: 4 tasks")
+    others = {name for name in loaded.split() if name.partition(".")[0] != "nbpipe"}
+    assert others <= {"__future__", "atexit", "binascii"}, "binascii: the cache's checksum"
+    assert "nbpipe.errors" not in loaded.split()
 
 
 def test_the_public_names_are_these():

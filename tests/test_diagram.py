@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from nbpipe.views.diagram import (
 from nbpipe.views.diagram_scene import Diagram, Group, Label, Rect, draw, glyph
 from nbpipe.views.diagram_text import clean, elide, text_width
 from nbpipe.views.theme import STATE_STYLES, css_rules, palette
+from tests.faults import corpus
 
 GOLDEN = Path(__file__).parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,49 +58,10 @@ IRIS_STATES: dict[str, State] = {
     "fit": "stale",
 }
 
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '" onload="alert(1)',
-    "' onmouseover='alert(1)",
-    "javascript:alert(1)",
-    "</title></svg><img src=x onerror=alert(1)>",
-    "]]><![CDATA[",
-    "<!--",
-    "&lt;b&gt; &amp;",
-    '"]; evil [label="x',
-    "a\\N\\l\\",
-    '"):::x\n  click n0 "javascript:alert(1)"',
-    "%%{init: {}}%%",
-    "#quot;#35;",
-    "`**bold**`",
-    "line\nbreak\ttab",
-    "nul\x00 esc\x1b[31m del\x7f",
-    "lone\ud800surrogate \ufffe\uffff",
-    "turned \u202egnp.exe",
-    "-rf $(reboot) ; x",
-    "📥 data 数据 e\u0301",
-    "",
-    " ",
-    "x" * 3000,
-)
-
 
 def hostile_graph() -> Graph:
     """A chain of tasks whose names are attacks."""
-    return make({name: HOSTILE[max(i - 1, 0) : i] for i, name in enumerate(HOSTILE)})
-
-
-def hostile_kinds() -> dict[str, str]:
-    graph = hostile_graph()
-    states: dict[str, State] = dict.fromkeys(graph.tasks, "failed")
-    notes = {name: name for name in graph.tasks}
-    rows = [Row(name, "failed", name, name) for name in graph.tasks]
-    return {
-        "svg": to_svg(graph, states, title=HOSTILE[0], subtitles=notes),
-        "html": to_html(graph, states, rows, title=HOSTILE[0], subtitles=notes),
-        "mermaid": to_mermaid(graph, states),
-        "dot": to_dot(graph, states),
-    }
+    return make({name: corpus.ALL[max(i - 1, 0) : i] for i, name in enumerate(corpus.ALL)})
 
 
 def golden(name: str, text: str) -> None:
@@ -223,78 +184,6 @@ def test_every_text_stays_within_its_card() -> None:
             assert label.x + width < cards[0].x + cards[0].width
 
 
-# Row 51 of the faults: hostile names
-
-
-@pytest.mark.parametrize("kind", ["svg", "html", "mermaid", "dot"])
-def test_hostile_names_are_inert_in_text(kind: str) -> None:
-    """No tag, comment, CDATA, handler or escape from a name ends up as one."""
-    text = hostile_kinds()[kind]
-    assert text.isprintable() or not re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202e]", text)
-    text.encode("utf-8")
-    for bad in ("<script", "<img", "<!--", "<![CDATA["):
-        assert bad not in text
-
-
-def test_hostile_names_stay_text_in_svg() -> None:
-    """The same elements and attributes as for harmless names; each name is one text."""
-    root = ElementTree.fromstring(hostile_kinds()["svg"])
-    known = {"svg", "title", "desc", "style", "g", "rect", "text", "path", "circle"}
-    assert {e.tag.removeprefix(SVG) for e in root.iter()} <= known
-    for element in root.iter():
-        assert not any(key.startswith("on") or "href" in key for key in element.attrib)
-        assert not any("alert" in value for value in element.attrib.values())
-    assert "<script>alert(1)</script>: failed" in " ".join(root.itertext())
-
-
-def test_hostile_names_stay_text_in_html() -> None:
-    """A strict policy, and no attribute with anything from a name."""
-    text = hostile_kinds()["html"]
-    assert "default-src 'none'" in text
-    attributes = re.findall(r'\s[\w-]+="([^"]*)"', re.sub(r">[^<]*<", "><", text))
-    assert attributes
-    assert not any("alert" in value for value in attributes)
-
-
-def test_mermaid_labels_hold_nothing_that_mermaid_reads() -> None:
-    """A label is letters, digits, entities and our own two tags; ids are n0, n1, …"""
-    tail = rf'("\):::({"|".join(STATES)})|"\)$)'
-    label = r"<b>(?:[\w\s.-]|#\d+;|[^\x00-\x7f])*</b><br/>. \w+"
-    lines = hostile_kinds()["mermaid"].splitlines()
-    nodes = [line for line in lines if '("' in line]
-    assert len(nodes) == len(HOSTILE)
-    assert all(re.fullmatch(rf'  n\d+\("{label}{tail}', line) for line in nodes)
-    rest = [line for line in lines if line not in nodes]
-    assert all(
-        re.fullmatch(r"flowchart LR|  n\d+ --> n\d+|  classDef \w+ [\w#:,]+", line) for line in rest
-    )
-
-
-def test_dot_strings_end_where_they_should() -> None:
-    """Reading the strings as Graphviz does leaves only our own words outside of them."""
-    text = hostile_kinds()["dot"]
-    strings = "".join(re.findall(r'"(?:[^"\\]|\\.)*"', text))
-    assert {e[1] for e in re.findall(r"\\.", strings)} == {"n", "\\", '"'}
-    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "S", text)
-    lines = outside.splitlines()
-    assert lines[0] == "digraph pipeline {"
-    assert lines[-1] == "}"
-    node = r"  n\d+ \[label=S, tooltip=S, color=S, fillcolor=S, fontcolor=S\]"
-    assert sum(bool(re.fullmatch(node, line)) for line in lines) == len(HOSTILE)
-    assert sum(bool(re.fullmatch(r"  n\d+ -> n\d+", line)) for line in lines) == len(HOSTILE) - 1
-
-
-def test_elements_never_use_a_name_as_id() -> None:
-    """A name could break a selector; it is data only. The JSON survives a round trip."""
-    found = to_elements(hostile_graph(), {})
-    assert [node["data"]["id"] for node in found["nodes"]] == [f"n{i}" for i in range(len(HOSTILE))]
-    assert [node["data"]["name"] for node in found["nodes"]] == list(HOSTILE)
-    assert json.loads(render(hostile_graph(), {}, ".json")) == found
-
-
-# Elements
-
-
 def test_elements_carry_state_and_place() -> None:
     """Enough for Cytoscape's preset layout: classes are states, edges join ids."""
     found = to_elements(IRIS, IRIS_STATES, subtitles={"fit": "cell 3/5"})
@@ -342,7 +231,7 @@ def test_png_is_the_same_picture_in_pixels(theme: Any) -> None:
 
 def test_png_draws_hostile_names() -> None:
     """Tofu at worst, never an exception."""
-    assert to_png(hostile_graph(), {}, title=HOSTILE[0], scale=1).startswith(b"\x89PNG")
+    assert to_png(hostile_graph(), {}, title=corpus.ALL[0], scale=1).startswith(b"\x89PNG")
 
 
 def test_png_works_without_any_font_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

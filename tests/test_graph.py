@@ -4,7 +4,7 @@ import pytest
 
 from nbpipe.core.graph import build_graph
 from nbpipe.core.model import Declared, Location, Spec, Task
-from nbpipe.errors import SpecError, UsageError
+from nbpipe.errors import UsageError
 
 
 def graph_of(edges: dict[str, list[str]]):
@@ -75,37 +75,6 @@ def test_the_specs_own_upstream_wins_over_the_source():
     tasks = (Task(name="a", source="a.py"), Task(name="b", source="b.py", upstream=("a",)))
     graph = build_graph(Spec(tasks=tasks), {"b": Declared(upstream=("nobody",))})
     assert graph.upstream["b"] == ("a",)
-
-
-def test_row_8_a_cycle_is_told_as_a_whole_path():
-    with pytest.raises(SpecError) as error:
-        graph_of({"a": ["c"], "b": ["a"], "c": ["b"]})
-    (problem,) = error.value.problems
-    path = problem.message.removeprefix("cycle: ").split(" → ")
-    assert len(path) == 4
-    assert path[0] == path[-1]
-    assert set(path) == {"a", "b", "c"}
-    assert (problem.file, problem.line) == ("pipeline.yaml", 2 + "abc".index(path[0]))
-
-
-def test_row_8_a_task_upstream_of_itself_is_a_cycle():
-    with pytest.raises(SpecError, match=r"cycle: a → a"):
-        graph_of({"a": ["a"]})
-
-
-def test_row_9_an_unknown_upstream_names_script_line_and_the_nearest():
-    with pytest.raises(SpecError) as error:
-        graph_of({"get": [], "fit": ["gett"]})
-    assert str(error.value) == (
-        "fit.py:3:13: upstream 'gett' of task 'fit': no such task\n  hint: did you mean 'get'?"
-    )
-
-
-def test_all_unknown_upstreams_are_told_at_once():
-    with pytest.raises(SpecError) as error:
-        graph_of({"a": ["x"], "b": ["y", "z*"]})
-    assert [p.file for p in error.value.problems] == ["a.py", "b.py", "b.py"]
-    assert "pattern matches no task" in error.value.problems[2].message
 
 
 def test_an_unknown_task_is_a_usage_error_with_the_nearest_name():

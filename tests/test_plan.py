@@ -117,7 +117,7 @@ def test_the_order_of_params_and_of_named_products_does_not_matter():
     assert reasons(facts(params=two), record(params=other)) == []
 
 
-def test_row_22_other_text_with_the_same_code_is_a_note_and_not_a_reason():
+def test_other_text_with_the_same_code_is_a_note_and_not_a_reason():
     decision = decide(TASK, facts(text="text-2"), record(), OFFERS)
     assert decision.action == "skip"
     assert [note.code for note in decision.notes] == ["cosmetic"]
@@ -134,7 +134,7 @@ def test_row_22_other_text_with_the_same_code_is_a_note_and_not_a_reason():
         ({"load": "get-1"}, ["upstream-list"]),
     ],
 )
-def test_rows_24_and_27_what_upstreams_offer_and_which_they_are_counts(offers, code):
+def test_what_upstreams_offer_and_which_they_are_counts(offers, code):
     assert reasons(offers=offers) == code
 
 
@@ -155,7 +155,7 @@ def test_a_task_that_never_ran_is_new():
 
 
 @pytest.mark.parametrize(("then", "code"), [("failed", "failed"), ("started", "interrupted")])
-def test_row_28_a_run_that_did_not_end_well_runs_again(then, code):
+def test_a_run_that_did_not_end_well_runs_again(then, code):
     assert reasons(then=record(state=then, error="ValueError: x")) == [code]
 
 

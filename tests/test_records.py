@@ -1,7 +1,6 @@
 """One JSON record a task: crash-safe, checksummed, damaged ones set aside."""
 
 import errno
-import json
 import os
 
 import pytest
@@ -57,7 +56,7 @@ def test_our_folder_keeps_itself_out_of_version_control(store):
     "name",
     ["a b", "naïve", "📈", "it's", 'q"q', "a;b", "$(rm)", ".hidden", "..", "x" * 200, "é" * 90],
 )
-def test_row_15_odd_names_have_files_of_their_own(store, name):
+def test_odd_names_have_files_of_their_own(store, name):
     store.save(record(name))
     assert store.load(name) == record(name)
     assert [p.parent for p in store.home.rglob("*.json")] == [store.folder]
@@ -105,23 +104,13 @@ def test_a_damaged_record_is_moved_aside_with_one_warning(store):
     assert store.set_damaged_aside() == []
 
 
-def test_row_32_a_record_of_a_newer_version_is_refused_and_left_alone(store):
-    path = store.path("get")
-    text = json.dumps({"schema": 2, "checksum": "", "record": {"new": True}})
-    path.write_text(text)
-    with pytest.raises(RecordVersionError, match="newer nbpipe") as error:
-        store.load("get")
-    assert error.value.exit_code == 4
-    assert path.read_text() == text
-
-
 def test_records_of_no_task_are_found(store):
     for name in ("get", "gone"):
         store.save(record(name))
     assert list(store.others(["get"])) == ["gone"]
 
 
-def test_row_33_a_full_disk_leaves_the_old_record_and_no_temporary_file(store, monkeypatch):
+def test_a_full_disk_leaves_the_old_record_and_no_temporary_file(store, monkeypatch):
     store.save(record())
 
     def full(handle):

@@ -22,7 +22,7 @@ from sphinx.util.nodes import make_refnode
 
 from nbpipe.cli.app import cli
 from nbpipe.core import events as ev
-from nbpipe.core.model import Failure, Meta, Resources, Task
+from nbpipe.core.model import Failure, Kernels, Meta, Resources, Task
 from nbpipe.jupyter import parsing, pipeline_commands
 from nbpipe.store import loading
 from nbpipe.store.specfile import json_schema, spec_keys
@@ -90,12 +90,23 @@ def _metavar(option: click.Option) -> str:
 _TITLES = {
     "": "Top level",
     "meta": "`meta`",
+    "meta.kernels": "`kernels` of `meta`",
+    "meta.source_loader": "`source_loader` of `meta`",
+    "config": "`config`",
     "tasks[]": "Each task",
     "tasks[].resources": "`resources` of a task",
 }
-_STRUCTS = {"": "SpecFile", "meta": "MetaEntry", "tasks[]": "TaskEntry"}
+_STRUCTS = {
+    "": "SpecFile",
+    "meta": "MetaEntry",
+    "meta.kernels": "KernelsEntry",
+    "meta.source_loader": "SourceLoaderEntry",
+    "config": "ConfigEntry",
+    "tasks[]": "TaskEntry",
+}
 _VALUES: dict[str, type[msgspec.Struct]] = {
     "meta": Meta,
+    "meta.kernels": Kernels,
     "tasks[]": Task,
     "tasks[].resources": Resources,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 import nbpipe
-from nbpipe.errors import NbpipeError, did_you_mean
+from nbpipe.errors import NbpipeError, did_you_mean, harmless
 
 COMMANDS = {
     "build": ("nbpipe.cli.build", "Run what is stale, in parallel."),
@@ -23,6 +22,8 @@ COMMANDS = {
     "why": ("nbpipe.cli.inspect", "Explain why a task would run, or would not."),
     "log": ("nbpipe.cli.inspect", "Show the runs, one run, or the runs of a task."),
     "plot": ("nbpipe.cli.inspect", "Draw the pipeline."),
+    "graph": ("nbpipe.cli.export", "Print the tasks with their upstreams, for programs."),
+    "export": ("nbpipe.cli.export", "Translate the pipeline for another engine."),
     "schema": ("nbpipe.cli.inspect", "Print the JSON schema of pipeline.yaml, for editors."),
     "scaffold": ("nbpipe.cli.project", "Create the missing sources, or a new project."),
     "split": ("nbpipe.cli.split", "Turn one notebook into a pipeline of scripts."),
@@ -31,6 +32,9 @@ COMMANDS = {
     "clean": ("nbpipe.cli.project", "Remove what nbpipe left behind, or also the products."),
     "doctor": ("nbpipe.cli.doctor", "Check the installation and the project."),
 }
+
+ENV_OPTION = "env_override"
+"""Parameter of the commands that load a spec; its values are taken before click reads the line."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +60,13 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             raise click.UsageError(f"no command '{name}'; {did_you_mean(name, COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if command is not None and any(p.name == ENV_OPTION for p in command.params):
+            from nbpipe.store.env import split_overrides, using_env
+
+            overrides, rest = split_overrides(rest)
+            ctx.with_resource(using_env(overrides))
+        return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing them."""
@@ -71,13 +81,22 @@ def cli() -> None:
 
 
 def entry_point(command: F) -> F:
-    """The option that every command on a pipeline has."""
-    return click.option(
+    """The options that every command on a pipeline has."""
+    overrides = click.option(
+        "--env--KEY",
+        ENV_OPTION,
+        metavar="VALUE",
+        expose_value=False,
+        help="Another value for a key of env.yaml; KEY--INNER is a key in a mapping.",
+    )
+    entry = click.option(
         "-e",
         "--entry-point",
         metavar="PATH",
-        help="A spec file, or a folder to start looking from. Default: the current folder.",
-    )(command)
+        help="A spec file, a folder to start looking from, or a quoted pattern of scripts that "
+        "declare their own products. Default: the current folder.",
+    )
+    return entry(overrides(command))
 
 
 def run(args: list[str] | None = None) -> int:
@@ -86,15 +105,25 @@ def run(args: list[str] | None = None) -> int:
         result = cli.main(args, standalone_mode=False)
     except click.exceptions.Abort:
         return 130
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except NbpipeError as error:
-        click.echo(str(error), err=True)
+        click.echo(harmless(str(error)), err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except BaseException as error:
+        if _is_cancelled(error):
+            return 130
+        raise
     return result if isinstance(result, int) else 0
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether a second interrupt ended the event loop; asyncio is not imported to find out."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)

@@ -10,6 +10,7 @@ import click
 from nbpipe.cli.app import entry_point
 from nbpipe.cli.build import JSON, TRACEBACK, finish, listening
 from nbpipe.cli.output import echo_json
+from nbpipe.errors import harmless
 from nbpipe.views.words import plural
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _show_end(run: Run, as_json: bool, traceback: bool) -> int:
     if not as_json:
         click.echo(f"run {run.id}: {run.status}")
         for warning in report.warnings if run.status == "lost" else ():
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(harmless(f"warning: {warning}"), err=True)
     return finish(report, as_json, traceback)
 
 

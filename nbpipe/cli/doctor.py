@@ -19,7 +19,7 @@ import msgspec
 import nbpipe
 from nbpipe.cli.app import entry_point
 from nbpipe.cli.output import echo_json
-from nbpipe.errors import NbpipeError
+from nbpipe.errors import NbpipeError, harmless
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -45,9 +45,9 @@ def doctor(as_json: bool, entry_point: str | None) -> int:
     else:
         for finding in findings:
             glyph = {True: "✓", False: "✗", None: "○"}[finding.ok]
-            click.echo(f"{glyph} {finding.name}: {finding.seen}")
+            click.echo(harmless(f"{glyph} {finding.name}: {finding.seen}"))
             if finding.ok is not True and finding.hint:
-                click.echo(f"    {finding.hint}")
+                click.echo(harmless(f"    {finding.hint}"))
     return 1 if any(finding.ok is False for finding in findings) else 0
 
 
@@ -148,7 +148,12 @@ def _project(start: Path) -> Iterator[Finding]:
     yield Finding("project", True, f"{count} tasks in {pipeline.file}")
     for warning in pipeline.warnings:
         yield Finding("source", None, warning)
-    checks: list[Callable[[Pipeline], Iterator[Finding]]] = [_writable, _lock, _needed_kernels]
+    checks: list[Callable[[Pipeline], Iterator[Finding]]] = [
+        _writable,
+        _lock,
+        _needed_kernels,
+        _starts,
+    ]
     for check in checks:
         yield from check(pipeline)
 
@@ -180,6 +185,26 @@ def _needed_kernels(pipeline: nbpipe.Pipeline) -> Iterator[Finding]:
         else:
             yield Finding(f"kernel {name}", True, "installed")
             yield from _kernel_has_nbpipe(name)
+
+
+def _starts(pipeline: nbpipe.Pipeline) -> Iterator[Finding]:
+    """How the kernels of a build start, and why not in a faster way."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    from nbpipe.executors.notebook import kernel_names
+    from nbpipe.kernels.builds import choose, outlook
+
+    try:
+        choice = choose(pipeline.spec.meta.kernels.start, os.environ)
+    except NbpipeError as error:
+        yield Finding("kernels start by", False, error.message, error.hint or "")
+        return
+    words = []
+    for name in sorted(pipeline.kernels() & set(kernel_names())):
+        start = outlook(choice, KernelSpecManager().get_kernel_spec(name).argv)
+        words.append(f"{start.how} ({name}{start.reason and ': '}{start.reason})")
+    if words:
+        yield Finding("kernels start by", True, ", ".join(words))
 
 
 def _kernel_has_nbpipe(name: str) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from nbpipe.cli.output import (
     print_task_log,
     print_why,
 )
+from nbpipe.errors import harmless
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline, Theme
@@ -29,7 +30,7 @@ def _load(entry_point: str | None) -> Pipeline:
 
     pipeline = Pipeline.load(entry_point)
     for warning in pipeline.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(harmless(f"warning: {warning}"), err=True)
     return pipeline
 
 
@@ -38,7 +39,7 @@ def _load(entry_point: str | None) -> Pipeline:
 @entry_point
 def status(as_json: bool, entry_point: str | None) -> None:
     """Show the state of every task: its reason, its last run, its products."""
-    from nbpipe.loaded import unchanged
+    from nbpipe.run.unchanged import unchanged
 
     found = (unchanged(entry_point) or _load(entry_point)).status()
     if as_json:

@@ -1,7 +1,9 @@
-"""Printing: rich where there is something to print, imported only then."""
+"""Printing: rich for what is coloured in parts, imported only then; tables without it."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from nbpipe.views.words import plural
+from nbpipe.errors import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
     from nbpipe.core.plan import Plan
     from nbpipe.core.progress import Progress, TaskRun
@@ -25,7 +26,7 @@ COLOURS = {
     "✓": "green",
     "●": "yellow",
     "▶": "cyan",
-    "✗": "bold red",
+    "✗": "red",
     "⊘": "magenta",
     "○": "blue",
 }
@@ -65,26 +66,14 @@ def print_report(report: BuildReport, *, traceback: bool = False) -> None:
     from nbpipe.views.progress import failure_lines, text_of
     from nbpipe.views.status import REPORT_HEAD, report_cells, report_line
 
-    out = console()
     for name, task in report.tasks.items():
         if task.failure is not None and task.result != "ran":
+            lines = failure_lines(name, task.failure, traceback=traceback)
+            out = console()
             out.print()
-            out.print(
-                text_of(failure_lines(name, task.failure, traceback=traceback)), soft_wrap=True
-            )
+            out.print(text_of(lines), soft_wrap=True)
     print_table(REPORT_HEAD, report_cells(report.progress), right=(2, 3))
     click.echo(report_line(report.progress))
-
-
-def print_up_to_date(report: BuildReport) -> None:
-    """A build that found nothing to do: one line, without rich."""
-    count = len(report.tasks)
-    noted = [
-        f"{n}: {t.reasons[0]}" for n, t in report.tasks.items() if t.reasons != ("up to date",)
-    ]
-    for line in noted:
-        click.echo(line)
-    click.echo(f"✓ nothing to do: {plural(count, 'task')} up to date, 0 executed, {count} skipped")
 
 
 def print_why(why: Explanation) -> None:
@@ -93,61 +82,40 @@ def print_why(why: Explanation) -> None:
 
     from nbpipe.views.plans import why_lines
 
-    click.echo("\n".join(why_lines(why)))
+    click.echo(harmless("\n".join(why_lines(why))))
     if why.diff:
         click.echo()
         if sys.stdout.isatty():
-            console().print(Syntax(why.diff, "diff", background_color="default"))
+            console().print(Syntax(harmless(why.diff), "diff", background_color="default"))
         else:
-            click.echo(why.diff, nl=False)
+            click.echo(harmless(why.diff), nl=False)
 
 
 def print_table(
     head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
     """A table no wider than the terminal; the column that explains gives way first."""
-    from rich import box
-    from rich.table import Table
-
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for i, (name, width) in enumerate(zip(head, _widths(head, rows, out.width), strict=True)):
-        table.add_column(
-            name, justify="right" if i in right else "left", overflow="fold", width=width
-        )
-    for row in rows:
-        table.add_row(*(_styled(cell) for cell in row))
-    out.print(table)
-
-
-def _widths(head: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> list[int]:
-    """Columns as wide as they need; where that is too wide, long ones shrink, reasons first."""
-    from rich.cells import cell_len
-
-    need = [
-        max((cell_len(line) for row in (head, *rows) for line in row[i].splitlines()), default=1)
-        for i in range(len(head))
-    ]
-    spare = total - sum(need) - 2 * (len(head) - 1)
-    for names, least in ((_EXPLAINING, 16), (("product",), 24), (("task",), 16), (head, 8)):
-        for i, name in enumerate(head):
-            if spare < 0 and name in names and need[i] > least:
-                cut = min(-spare, need[i] - least)
-                need[i] -= cut
-                spare += cut
-    return need
-
-
-_EXPLAINING = ("reason", "what happened", "why", "tasks")
-
-
-def _styled(cell: str) -> Text:
-    from rich.text import Text
-
+    from nbpipe.cli.table import table_lines
     from nbpipe.views.status import printable
 
-    clean = "\n".join(printable(line) for line in cell.splitlines())
-    return Text(clean, style=COLOURS.get(clean[:1], ""))
+    clean = [["\n".join(map(printable, cell.splitlines())) for cell in row] for row in rows]
+    width = shutil.get_terminal_size((80, 24)).columns
+    style = _coloured if _has_colours() else _plain
+    click.echo("\n".join(table_lines(head, clean, width, right=right, style=style)))
+
+
+def _has_colours() -> bool:
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stdout.isatty()
+
+
+def _coloured(cell: str, line: str) -> str:
+    colour = COLOURS.get(cell[:1])
+    return click.style(line, fg=colour, bold=cell.startswith("✗")) if colour and line else line
+
+
+def _plain(cell: str, line: str) -> str:
+    return line
 
 
 def print_log(runs: Sequence[Progress], *, as_json: bool) -> None:
@@ -187,7 +155,7 @@ def print_run(progress: Progress, *, as_json: bool) -> None:
     click.echo(f"run {progress.run}: {progress.state}")
     print_report(report, traceback=True)
     for warning in progress.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(harmless(f"warning: {warning}"))
 
 
 def _run_dict(progress: Progress) -> dict[str, Any]:

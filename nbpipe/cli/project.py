@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbpipe.cli.app import entry_point
+from nbpipe.errors import harmless
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline
@@ -80,7 +81,7 @@ def clean(products: bool, dry_run: bool, yes: bool, entry_point: str | None) -> 
     pipeline = _load(entry_point)
     found = pipeline.removable(products=products)
     for path in found:
-        click.echo(f"{'would remove' if dry_run else 'remove'} {path}")
+        click.echo(harmless(f"{'would remove' if dry_run else 'remove'} {path}"))
     if not found:
         click.echo("nothing to remove")
     elif not dry_run:

@@ -23,6 +23,8 @@ from nbpipe.run.eventlog import RUNS
 from nbpipe.run.launch import MARK, Answer, Request
 from nbpipe.run.note import Trouble
 from nbpipe.run.report import BuildReport
+from nbpipe.store.env import Env
+from nbpipe.store.specfile import Entry
 from nbpipe.views.progress import PlainLines, failure_lines
 
 LOCK_PATIENCE = 0.3
@@ -96,7 +98,10 @@ def build(request: Request) -> int:
     """Build what is asked for; returns the exit code."""
     reporter: Reporter | None = None
     try:
-        pipeline = Pipeline.load(request.file, cells=request.cells)
+        file = Path(request.file)
+        entry = Entry(file, Path(request.root or file.parent), request.pattern)
+        env = Env(request.overrides, request.cwd)
+        pipeline = Pipeline.load(entry, cells=request.cells, env=env, call=True)
         reporter = Reporter(pipeline.store.home)
         report = pipeline.build(
             *request.names,
@@ -105,6 +110,9 @@ def build(request: Request) -> int:
             upstream_of=request.upstream_of,
             jobs=request.jobs,
             keep_going=request.keep_going,
+            executor=request.executor,
+            settings=request.settings,
+            store=request.store,
             wait=LOCK_PATIENCE,
             on_event=reporter,
         )

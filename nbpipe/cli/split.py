@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nbpipe.errors import harmless
+
 
 @click.command()
 @click.argument("notebook", type=click.Path(path_type=Path))
@@ -27,7 +29,7 @@ def split(notebook: Path, into: Path | None, dry_run: bool) -> None:
     planned = plan_split(notebook, into)
     print_table(("task", "upstream", "products"), planned.rows)
     for warning in planned.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(harmless(f"warning: {warning}"), err=True)
     if dry_run:
         click.echo("would write " + ", ".join(planned.files))
         return

@@ -27,6 +27,7 @@ from nbpipe.run.eventlog import RUNS, Tail, run_folders
 from nbpipe.run.lock import holder
 from nbpipe.run.note import read_note
 from nbpipe.run.report import BuildReport
+from nbpipe.run.tasklocks import running_tasks
 
 RunStatus = Literal["running", "done", "failed", "interrupted", "lost"]
 """``lost``: its process died before the run had ended."""
@@ -188,8 +189,12 @@ class Run:
 
     def _holds(self) -> bool:
         """Whether it goes on: it holds the pipeline, and its process lives as far as we can see."""
-        found = None if self.ended is not None else holder(self._home)
-        return found is not None and found.run == self.id
+        if self.ended is not None:
+            return False
+        found = holder(self._home)
+        if found is not None and found.run == self.id:
+            return True
+        return any(task.run == self.id for task in running_tasks(self._home))
 
     def _process(self) -> psutil.Process | None:
         """The runner's process; None: it has ended. A process that is younger is another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import shutil
 import time
@@ -14,7 +15,7 @@ from types import TracebackType
 import msgspec
 
 from nbpipe.core.events import Event
-from nbpipe.errors import StoreError
+from nbpipe.errors import StoreError, cannot_write
 
 RUNS = "runs"
 KEPT = 50
@@ -38,7 +39,8 @@ def new_run_folder(home: Path) -> tuple[str, Path]:
         while True:
             run = new_run_id()
             with contextlib.suppress(FileExistsError):
-                (home / RUNS / run).mkdir()
+                # Private: logs and partial notebooks may show what nobody else should see.
+                (home / RUNS / run).mkdir(mode=0o700)
                 return run, home / RUNS / run
     except OSError as error:
         raise StoreError(
@@ -83,7 +85,7 @@ class EventLog:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise cannot_write(path, error) from error
 
     def __enter__(self) -> EventLog:
         return self
@@ -104,17 +106,22 @@ class EventLog:
         """
         stamped = msgspec.structs.replace(event, time=time.time())
         try:
-            os.write(self._file, self._encoder.encode(stamped) + b"\n")
+            self._append(self._encoder.encode(stamped) + b"\n")
         except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from error
+            raise cannot_write(self.path, error) from error
         for listener in list(self.listeners):
             try:
                 listener(stamped)
             except Exception as error:
                 self.dropped.append(error)
                 self.listeners.remove(listener)
+
+    def _append(self, line: bytes) -> None:
+        """Write a whole line or none: on a full disk the system may take just its beginning."""
+        written = os.write(self._file, line)
+        if written < len(line):
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 _DECODER = msgspec.json.Decoder(Event)
@@ -142,7 +149,7 @@ class Tail:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
         data = data[: data.rfind(b"\n") + 1]
         self._offset += len(data)

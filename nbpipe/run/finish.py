@@ -67,11 +67,13 @@ def finish_task(
             result.warnings.append(f"product {path} was not written by this run: it is older")
         result.products[path] = state
     result.inputs = _inputs_after(gatherer, task, taken, offers, result.warnings)
-    if task.notebook is not None and outcome.notebook is not None:
-        publish(Path(outcome.notebook), gatherer.root / task.notebook)
-        state = digest_product(gatherer.root / task.notebook)
-        if state is not None:
-            result.products[task.notebook] = state
+    for path in task.notebooks.values():
+        first = outcome.notebook if path == task.notebook else None
+        if (source := outcome.notebooks.get(path, first)) is not None:
+            publish(Path(source), gatherer.root / path)
+            state = digest_product(gatherer.root / path)
+            if state is not None:
+                result.products[path] = state
     return result
 
 
@@ -124,10 +126,22 @@ def _inputs_after(
     upstream: dict[str, str | None] = {}
     for name, digest in before.upstream.items():
         upstream[name] = digest if offers.get(name) == digest else None
-    edited = [path for path, digest in modules.items() if digest is None]
+    files = {
+        path: digest if after.files.get(path) == digest else None
+        for path, digest in before.files.items()
+    }
+    edited = [path for path, digest in {**modules, **files}.items() if digest is None]
     edited += [f"upstream '{n}'" for n, digest in upstream.items() if digest is None]
     warnings.extend(f"{what} was edited while it ran: the task stays stale" for what in edited)
-    return msgspec.structs.replace(before, modules=modules, upstream=upstream)
+    return msgspec.structs.replace(before, modules=modules, upstream=upstream, files=files)
+
+
+def in_hook(failure: Failure, outcome: Outcome, root: Path) -> Failure:
+    """The failure of a hook, with the notebook that was executed well before it."""
+    if outcome.notebook is None:
+        return failure
+    notebook = Path(outcome.notebook).relative_to(root).as_posix()
+    return msgspec.structs.replace(failure, notebook=notebook)
 
 
 def _untouched(now: FileState, before: FileState | None) -> bool:

@@ -36,17 +36,26 @@ MARK = "nbpipe-runner: "
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to build: the arguments of ``Pipeline.build``.
 
-    ``file`` and ``cells`` are absolute paths, of the spec and of a notebook's cell tasks.
+    ``file`` and ``cells`` are absolute paths, of the spec and of a notebook's cell tasks; scripts
+    without a spec have a ``pattern`` and a ``root``. ``overrides`` and ``cwd`` say what stands for
+    placeholders.
     """
 
     file: str
     cells: str | None = None
+    root: str = ""
+    pattern: str = ""
+    overrides: dict[str, str] = {}
+    cwd: str = ""
     names: tuple[str, ...] = ()
     force: bool = False
     upstream: bool = True
     upstream_of: str | None = None
     jobs: int | None = None
     keep_going: bool = False
+    executor: str | None = None
+    settings: dict[str, str] = {}
+    store: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -51,7 +51,10 @@ def _report(progress: Progress, caught: list[int]) -> BuildReport:
 
 @contextmanager
 def _signals(runner: Runner, caught: list[int]) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run in order; a second one gives up at once."""
+    """SIGINT, SIGTERM and SIGHUP end the run in order; a second one gives up at once.
+
+    SIGHUP comes when the terminal is closed; a build under ``nohup`` ignores it.
+    """
     if threading.current_thread() is not threading.main_thread() or os.name == "nt":
         yield
         return
@@ -65,7 +68,9 @@ def _signals(runner: Runner, caught: list[int]) -> Iterator[None]:
         elif main is not None:
             main.cancel()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     for number in numbers:
         loop.add_signal_handler(number, handle, int(number))

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from nbpipe import errors
-from nbpipe.errors import NbpipeError, Problem, SpecError, StoreError
+from nbpipe.errors import NbpipeError, Problem, SpecError, cannot_write
 
 FILE = "run.json"
 
@@ -108,12 +108,12 @@ def write_note(folder: Path, note: RunNote) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             made.unlink()
-        raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise cannot_write(folder, error) from error
 
 
 def read_note(folder: Path) -> RunNote | None:
     """The note in a run's folder; None: there is none (yet), or it is damaged."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=RunNote)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None

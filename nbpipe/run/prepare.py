@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import msgspec
 
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Failure, Job, Kind, Product, Record, Task
-from nbpipe.errors import Problem, SpecError, StoreError, UsageError
+from nbpipe.core.plan import Plan
+from nbpipe.core.scheduler import Scheduler
+from nbpipe.core.tokens import Amounts, demand
+from nbpipe.errors import Problem, SpecError, StoreError, UsageError, cannot_write
 from nbpipe.executors.base import ChecksKernels, Executor
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.overlay import CELLS
@@ -67,7 +71,7 @@ def check_kernels(
     problems: list[Problem] = []
     for task in tasks:
         runs = executor(task.kind) if task.kind == "notebook" else None
-        if not isinstance(runs, ChecksKernels):
+        if not isinstance(runs, ChecksKernels) or not task.options.checks_kernel:
             continue
         try:
             runs.check_kernel(gatherer.kernel(task))
@@ -78,6 +82,17 @@ def check_kernels(
             place = (at.file, at.line, at.column) if at else (task.source, 0, 0)
             message = f"task '{task.name}': {error.message}"
             problems.append(Problem(*place, "", message, error.hint))
+    if problems:
+        raise SpecError(problems)
+
+
+def check_code(gatherer: Gatherer, tasks: Iterable[Task]) -> None:
+    """Check the notebooks of those tasks that ask for a strict check.
+
+    Raises:
+        SpecError: all that is wrong, at once.
+    """
+    problems = [problem for task in tasks for problem in gatherer.strict_problems(task)]
     if problems:
         raise SpecError(problems)
 
@@ -98,10 +113,41 @@ def check_offers(offers: Mapping[str, str | None]) -> None:
         )
 
 
+def make_scheduler(
+    graph: Graph, plan: Plan, limits: Amounts, jobs: int, keep_going: bool
+) -> Scheduler:
+    """What says which task of a plan goes next.
+
+    Args:
+        graph: the pipeline.
+        plan: the tasks, and how long each took before.
+        limits: what the machine has.
+        jobs: how many tasks may run at once.
+        keep_going: True: what does not depend on a failed task still runs.
+    """
+    chosen = {name: graph.tasks[name] for name in plan.decisions}
+    return Scheduler(
+        {name: [up for up in graph.upstream[name] if up in chosen] for name in chosen},
+        jobs=jobs,
+        expected=plan.expected,
+        wishes={name: demand(task.resources) for name, task in chosen.items()},
+        limits=limits,
+        retries={name: task.retries for name, task in chosen.items()},
+        keep_going=keep_going,
+        clock=time.monotonic,
+    )
+
+
 def make_job(
-    graph: Graph, gatherer: Gatherer, task: Task, taken: Taken, folder: Path, attempt: int
+    graph: Graph,
+    gatherer: Gatherer,
+    task: Task,
+    taken: Taken,
+    folder: Path,
+    attempt: int,
+    environ: Mapping[str, str],
 ) -> Job:
-    """All that an executor needs to run ``task`` once."""
+    """All that an executor needs to run ``task`` once, ``environ`` among its variables."""
     upstream = upstream_value(graph, task)
     notebook: dict[str, Any] | None = None
     lines: tuple[int, ...] = ()
@@ -122,9 +168,13 @@ def make_job(
         lines=lines,
         kernel=kernel,
         result=task.notebook,
+        results={path: task.options.exporters.get(key, "") for key, path in task.notebooks.items()},
+        exporter_options=task.options.exporter_options,
+        cwd=str((gatherer.root / task.source).parent) if task.options.beside_source else "",
         timeout=task.timeout,
         attempt=attempt,
         environ={
+            **environ,
             "NBPIPE_RUN": folder.name,
             "NBPIPE_ROOT": str(gatherer.root),
             "NBPIPE_GIVEN": str(_write_given(folder, task, upstream)),
@@ -139,7 +189,7 @@ def _write_given(folder: Path, task: Task, upstream: dict[str, Any] | None) -> P
     try:
         path.write_bytes(msgspec.json.encode(value))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     return path
 
 

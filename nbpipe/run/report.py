@@ -8,7 +8,8 @@ import msgspec
 
 from nbpipe.core.plan import Plan
 from nbpipe.core.progress import Progress, RunState, TaskProgress
-from nbpipe.errors import BuildError, InterruptedBuildError
+from nbpipe.errors import BuildError, InterruptedBuildError, harmless
+from nbpipe.views.words import plural
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,3 +97,15 @@ def nothing_to_do(plan: Plan, seconds: float) -> BuildReport:
         for name, decision in plan.decisions.items()
     }
     return BuildReport(run="", state="done", seconds=seconds, tasks=tasks)
+
+
+def idle_text(report: BuildReport) -> str:
+    """What a build says that found nothing to do: what is noted of tasks, then one line."""
+    noted = [
+        f"{name}: {task.reasons[0]}\n"
+        for name, task in report.tasks.items()
+        if task.reasons != ("up to date",)
+    ]
+    count = len(report.tasks)
+    done = f"{plural(count, 'task')} up to date, 0 executed, {count} skipped"
+    return harmless("".join([*noted, f"✓ nothing to do: {done}\n"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -19,16 +20,24 @@ from nbpipe.core import events as ev
 from nbpipe.core import scheduler as sch
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Decision, Failure, Job, Kind, Outcome, Record, Task
+from nbpipe.core.options import NO_HOOKS
 from nbpipe.core.plan import Plan, decide, make_plan, offer
 from nbpipe.core.progress import Progress
-from nbpipe.errors import NbpipeError, StoreError
-from nbpipe.executors.base import Executor
-from nbpipe.run import finish, prepare
+from nbpipe.errors import EARLY_STOP, NbpipeError, StoreError
+from nbpipe.executors.base import Executor, RecordsItself, TakesAhead
+from nbpipe.kernels.builds import BuildKernels
+from nbpipe.run import elsewhere, finish, kernels, prepare
 from nbpipe.run.eventlog import EventLog, drop_old_runs, new_run_folder
+from nbpipe.run.guard import BUILDER
+from nbpipe.run.hooks import RunHooks, stopped
+from nbpipe.run.keeper import Keeper
 from nbpipe.run.lock import build_lock
 from nbpipe.run.lost import settle_lost_runs
+from nbpipe.run.machine import Devices, environment, look, too_much
 from nbpipe.run.note import RunNote, Trouble, new_note, write_note
+from nbpipe.run.sharing import Share
 from nbpipe.store.facts import Gatherer, Taken
+from nbpipe.store.leftovers import drop_temporaries
 from nbpipe.store.records import RecordStore
 
 Listener = Callable[[ev.Event], None]
@@ -43,12 +52,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         force: tasks that run whatever the plan says.
         jobs: how many run at once, at least 1.
         keep_going: True: what does not depend on a failed task still runs.
+        sent_off: words that name the pipeline to another ``nbpipe``, where tasks are sent off to
+            other machines, so that this one's limits do not matter; None: they run here.
     """
 
     tasks: frozenset[str] | None = None
     force: frozenset[str] = frozenset()
     jobs: int = 1
     keep_going: bool = False
+    sent_off: tuple[str, ...] | None = None
 
 
 class Runner:
@@ -61,6 +73,8 @@ class Runner:
         executors: makes the executor of a kind of task when it is first needed.
         settings: how to build.
         listeners: called with each event.
+        share: results that other machines see; None: only those of this folder.
+        held: True: the caller holds the locks that the run needs, and keeps the runs in order.
     """
 
     def __init__(
@@ -71,6 +85,8 @@ class Runner:
         executors: Callable[[Kind], Executor],
         settings: Settings,
         listeners: list[Listener] | None = None,
+        share: Share | None = None,
+        held: bool = False,
     ) -> None:
         self.graph = graph
         self.gatherer = gatherer
@@ -79,6 +95,12 @@ class Runner:
         self.progress = Progress()
         self.interrupted = False
         self._exit_code = 130
+        self._keeper = Keeper(gatherer.root)
+        self._abandoned = False
+        self._share = share
+        self._held = held
+        # The builder that has sent this off calls them: only it knows the first and the last try.
+        self._calls_around = not (held and os.environ.get(BUILDER))
         self._make_executor = executors
         self._executors: dict[Kind, Executor] = {}
         self._listeners = list(listeners or [])
@@ -87,6 +109,23 @@ class Runner:
         self._reasons: dict[str, tuple[str, ...]] = {}
         self._active: dict[asyncio.Task[Instructions], str | None] = {}
         self._scheduler: sch.Scheduler | None = None
+        self._hooks: RunHooks
+        self._early = False
+        self._ahead: dict[str, Decision] = {}
+        self._devices = Devices(())
+        self._kernels: BuildKernels | None = None
+
+    def check_kernels(self, plan: Plan) -> None:
+        """Make sure, before anything is written, that every kernel that may be needed is there.
+
+        Notebooks whose check is strict are checked too.
+
+        Raises:
+            SpecError: one is not installed, or a source cannot be read or is wrong.
+        """
+        tasks = [self.graph.tasks[n] for n, d in plan.decisions.items() if d.action != "skip"]
+        prepare.check_kernels(self.gatherer, tasks, self._executor)
+        prepare.check_code(self.gatherer, tasks)
 
     async def run(self) -> Progress:
         """Build; returns what happened.
@@ -94,18 +133,26 @@ class Runner:
         Raises:
             LockedError: another build holds the pipeline.
             StoreError: a record, an event or a notebook cannot be written.
-            SpecError: a kernel is not installed, or a source cannot be read; nothing has run.
         """
         self.store.prepare()
         run, self._folder = new_run_folder(self.store.home)
         try:
-            with build_lock(self.store.home, run):
-                await asyncio.to_thread(settle_lost_runs, self.store.home, self.gatherer.root)
-                drop_old_runs(self.store.home)
+            if self._held:
                 await self._locked(run)
+            else:
+                with build_lock(self.store.home, run):
+                    await asyncio.to_thread(self._clear_up)
+                    await self._locked(run)
         finally:
             prepare.drop_if_empty(self._folder)
         return self.progress
+
+    def _clear_up(self) -> None:
+        """Remove what killed builds have left behind."""
+        lost = settle_lost_runs(self.store.home, self.gatherer.root)
+        tasks = self.graph.tasks.values() if lost else ()
+        drop_temporaries(self.store, (path for task in tasks for path in task.products.values()))
+        drop_old_runs(self.store.home)
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End early: nothing new starts, what runs is ended. Safe to call more than once.
@@ -132,7 +179,12 @@ class Runner:
             note = self._start_run(run, plan)
             try:
                 try:
+                    self._hooks = self._make_hooks()
+                    await self._before(plan)
+                    await self._submit_ahead(plan)
                     await self._loop(plan)
+                    if not (self.interrupted or self._early):
+                        await self._hooks.at_end(self.progress)
                 finally:
                     await asyncio.shield(self._close())
             except BaseException as error:
@@ -141,10 +193,31 @@ class Runner:
                 raise
             self._end_run(note, began)
 
+    def _make_hooks(self) -> RunHooks:
+        """The hooks of this run; a task that runs alone has no whole to speak of."""
+        whole = NO_HOOKS if self._held else self.gatherer.spec.hooks
+        root = self.gatherer.root
+        return RunHooks(self.graph, whole, root, self._folder, self._log.emit)
+
+    async def _before(self, plan: Plan) -> None:
+        """Call what is to be called before anything runs."""
+        may_run = [name for name, d in plan.decisions.items() if d.action != "skip"]
+        may_run = may_run if self._calls_around else []
+        stop = await self._hooks.before(may_run) if may_run else None
+        if stop is not None:
+            self._stop_early(stop)
+
+    def _stop_early(self, failure: Failure) -> Instructions:
+        """Start nothing more; what runs is awaited."""
+        self._early = True
+        self._log.emit(ev.Warned(message=stopped(failure)))
+        return [] if self._scheduler is None else self._scheduler.stop()
+
     def _plan(self) -> Plan:
         """Adopt renamed records, decide all tasks, and check what must hold before any starts."""
         self._records = self.gatherer.records(self.store, self.graph.tasks.values())
-        prepare.save_adopted(self.store, self.graph.tasks, self._records)
+        if not self._held:
+            prepare.save_adopted(self.store, self.graph.tasks, self._records)
         facts = self.gatherer.all_facts(self.graph.tasks.values(), self._records)
         chosen = self.settings.tasks
         plan = make_plan(self.graph, facts, self._records, tasks=chosen, force=self.settings.force)
@@ -153,8 +226,8 @@ class Runner:
             self._offers[name] = offer(self.graph.tasks[name], facts[name], self._records.get(name))
         tasks = [self.graph.tasks[n] for n, d in plan.decisions.items() if d.action != "skip"]
         prepare.check_folders(self.gatherer.root, tasks)
-        if tasks:
-            prepare.check_kernels(self.gatherer, tasks, self._executor)
+        run, jobs = self._folder.name, self.settings.jobs
+        self._kernels = kernels.begin(self.gatherer, tasks, self._executor, run, jobs)
         return plan
 
     def _start_run(self, run: str, plan: Plan) -> RunNote:
@@ -180,15 +253,18 @@ class Runner:
         self._log.emit(ev.RunFinished(state=state, seconds=time.monotonic() - began))
 
     async def _loop(self, plan: Plan) -> None:
-        chosen = plan.decisions
-        self._scheduler = sch.Scheduler(
-            {name: [up for up in self.graph.upstream[name] if up in chosen] for name in chosen},
-            jobs=self.settings.jobs,
-            expected=plan.expected,
-            retries={name: self.graph.tasks[name].retries for name in chosen},
-            keep_going=self.settings.keep_going,
+        tasks = [self.graph.tasks[name] for name in plan.decisions]
+        machine = await asyncio.to_thread(look, self.settings.jobs, tasks)
+        limits = machine.limits if self.settings.sent_off is None else {}
+        self._devices = Devices(machine.gpus)
+        for name, message in too_much(machine, tasks):
+            if plan.decisions[name].action != "skip" and limits:
+                self._log.emit(ev.Warned(task=name, message=message))
+        self._scheduler = prepare.make_scheduler(
+            self.graph, plan, limits, self.settings.jobs, self.settings.keep_going
         )
-        self._perform(self._scheduler.stop() if self.interrupted else self._scheduler.begin())
+        ends = self.interrupted or self._early
+        self._perform(self._scheduler.stop() if ends else self._scheduler.begin())
         try:
             while self._active:
                 done, _ = await asyncio.wait(self._active, return_when=asyncio.FIRST_COMPLETED)
@@ -202,6 +278,7 @@ class Runner:
 
     async def _abandon(self) -> None:
         """End whatever runs, because the build itself cannot go on."""
+        self._abandoned = True
         for running in self._active:
             running.cancel()
         await asyncio.gather(*self._active, return_exceptions=True)
@@ -222,22 +299,57 @@ class Runner:
     def _spawn(self, work: Coroutine[Any, Any, Instructions], task: str | None) -> None:
         self._active[asyncio.create_task(work)] = task
 
+    async def _submit_ahead(self, plan: Plan) -> None:
+        """Hand over what runs in any case to a queue in which tasks can wait for each other.
+
+        With a store, a task may turn out to be there; with fewer places than tasks, who goes first
+        is decided here.
+        """
+        ends = self.interrupted or self._early
+        if ends or self._share is not None or self.settings.jobs < len(plan.decisions):
+            return
+        surely = elsewhere.surely(self.graph, plan)
+        executor = self._executor("function") if self.settings.sent_off and surely else None
+        if isinstance(executor, TakesAhead):
+            jobs = [(self._elsewhere(name, {}, 1)[1], ups) for name, ups in surely.items()]
+            self._ahead = {name: plan.decisions[name] for name in surely}
+            await executor.submit_ahead(jobs)
+
     async def _check(self, name: str) -> Instructions:
         """Decide a task whose upstreams are all settled."""
         assert self._scheduler is not None
+        if name in self._ahead:  # decided, and perhaps it has run already
+            reasons = tuple(reason.text for reason in self._ahead[name].reasons)
+            self._log.emit(ev.TaskQueued(task=name, reasons=reasons))
+            return self._scheduler.decided(name, run=True)
         task, record = self.graph.tasks[name], self._records.get(name)
         facts = await asyncio.to_thread(self.gatherer.facts, task, record)
         offers = {up: self._offers[up] for up in self.graph.upstream[name]}
         decision = decide(task, facts, record, offers, forced=name in self.settings.force)
         self._reasons[name] = tuple(reason.text for reason in decision.reasons)
+        fresh, taken = decision.action == "skip", None
+        if self._share is not None and fresh:
+            await asyncio.to_thread(self._share.ensure, task, record)
+        elif self._share is not None and name not in self.settings.force:
+            taken = await asyncio.to_thread(self._share.take, task, facts, offers, self.store)
         if self._scheduler.phases[name] == "cancelled":
             return []
-        if decision.action == "skip":
+        if fresh:
             self._offers[name] = offer(task, facts, record)
             self._skipped(decision)
             return self._scheduler.decided(name, run=False)
+        if taken is not None:
+            self._take_in(taken)
+            reason = f"taken from {self._share.store.shown}" if self._share else ""
+            self._log.emit(ev.TaskSkipped(task=name, reason=reason))
+            return self._scheduler.decided(name, run=False)
         self._log.emit(ev.TaskQueued(task=name, reasons=self._reasons[name]))
         return self._scheduler.decided(name, run=True)
+
+    def _take_in(self, record: Record) -> None:
+        """Go on with a record that another process has made, as its consumers will."""
+        self._records[record.task] = record
+        self._offers[record.task] = record.good.output if record.good is not None else None
 
     def _skipped(self, decision: Decision) -> None:
         notes = "; ".join(note.text for note in decision.notes)
@@ -253,22 +365,34 @@ class Runner:
         except asyncio.CancelledError:
             self._log.emit(ev.TaskCancelled(task=name))
             return self._scheduler.interrupted(name)
+        finally:
+            self._devices.take_back(name)
         seconds = time.monotonic() - clock
         if failure is None:
             self._log.emit(ev.TaskDone(task=name, seconds=seconds))
             return self._scheduler.succeeded(name)
+        if failure.error == EARLY_STOP:
+            self._log.emit(ev.TaskCancelled(task=name))
+            return [*self._scheduler.interrupted(name), *self._stop_early(failure)]
         final = self.interrupted or not self._scheduler.retries_left(name)
         await asyncio.to_thread(self._save_failed, name, began, failure)
+        if final and self._calls_around:
+            await self._hooks.failed(self.graph.tasks[name])
         self._log.emit(
             ev.TaskFailed(task=name, seconds=seconds, failure=failure, attempt=attempt, final=final)
         )
         return self._scheduler.failed(name)
 
     async def _attempt(self, name: str, attempt: int, began: float) -> Failure | None:
-        task, record = self.graph.tasks[name], self._records.get(name)
+        task = self.graph.tasks[name]
+        executor = self._executor(task.kind)
+        if isinstance(executor, RecordsItself):
+            return await self._send_off(executor, task, attempt)
         clock = time.monotonic()
+        devices = self._devices.give(name, task.resources.gpu or 0)
+        environ = environment(task.resources, devices, os.environ)
         try:
-            taken, job = await asyncio.to_thread(self._begin, task, record, attempt, began)
+            taken, job = await asyncio.to_thread(self._begin, task, attempt, began, environ)
         except StoreError:
             raise
         except NbpipeError as error:
@@ -276,24 +400,63 @@ class Runner:
         outcome = await self._execute(job)
         if outcome.failure is not None:
             return outcome.failure
+        if (bad := await self._hooks.after(task, outcome)) is not None:
+            return finish.in_hook(bad, outcome, self.gatherer.root)
         timing = finish.Timing(started=began, seconds=time.monotonic() - clock)
         return await asyncio.to_thread(self._finish, task, taken, outcome, timing)
 
     def _begin(
-        self, task: Task, record: Record | None, attempt: int, began: float
+        self, task: Task, attempt: int, began: float, environ: dict[str, str]
     ) -> tuple[Taken, Job]:
         """Read the source, make the promise durable, make the job."""
+        record = self._records.get(task.name)
         offers = {up: self._offers[up] for up in self.graph.upstream[task.name]}
         prepare.check_offers(offers)
         taken = self.gatherer.take(task, record, offers)
-        job = prepare.make_job(self.graph, self.gatherer, task, taken, self._folder, attempt)
+        job = prepare.make_job(
+            self.graph, self.gatherer, task, taken, self._folder, attempt, environ
+        )
         self._save(prepare.started_record(task.name, record, self._folder.name, began))
         prepare.make_folders(self.gatherer.root, task)
         return taken, job
 
+    async def _send_off(self, executor: RecordsItself, task: Task, attempt: int) -> Failure | None:
+        """Let a task be run elsewhere, by a process that records it, and read its record."""
+        offers = {up: self._offers[up] for up in self.graph.upstream[task.name]}
+        sent, job = self._elsewhere(task.name, offers, attempt)
+        outcome = await self._run_job(executor, job)
+        if outcome.failure is not None:
+            return outcome.failure
+        record = await asyncio.to_thread(
+            elsewhere.read_record, self.gatherer, self.store, self._share, sent
+        )
+        if record is None:
+            return elsewhere.not_recorded(task)
+        self._take_in(record)
+        return None
+
+    def _elsewhere(
+        self, name: str, offers: dict[str, str | None], attempt: int
+    ) -> tuple[elsewhere.Sent, Job]:
+        """A task as it is sent off."""
+        sent = elsewhere.Sent(
+            task=self.graph.tasks[name],
+            named=self.settings.sent_off or (),
+            offers=offers,
+            old=self._records.get(name),
+            forced=name in self.settings.force,
+        )
+        return sent, elsewhere.make_job(
+            self.graph, self.gatherer, sent, self._folder, attempt, self._share
+        )
+
     async def _execute(self, job: Job) -> Outcome:
+        return await self._run_job(self._executor(job.kind), job)
+
+    async def _run_job(self, executor: Executor, job: Job) -> Outcome:
+        self._keeper.watch(executor, self._folder.name)
         try:
-            return await self._executor(job.kind).run(job, self._log.emit)
+            return await executor.run(job, self._log.emit)
         except (asyncio.CancelledError, StoreError):
             raise
         except Exception as error:
@@ -318,6 +481,8 @@ class Runner:
         self._save(record)
         assert record.good is not None
         self._offers[task.name] = record.good.output
+        if self._share is not None:
+            self._share.store.publish(record, anew=task.name in self.settings.force)
         return None
 
     def _offer_now(self, name: str) -> str | None:
@@ -331,6 +496,8 @@ class Runner:
         self._records[record.task] = record
 
     def _save_failed(self, name: str, began: float, failure: Failure) -> None:
+        if isinstance(self._executor(self.graph.tasks[name].kind), RecordsItself):
+            return
         old = self._records.get(name)
         self._save(prepare.failed_record(name, old, self._folder.name, began, failure))
 
@@ -342,3 +509,7 @@ class Runner:
     async def _close(self) -> None:
         for executor in self._executors.values():
             await executor.close()
+        failed = self._abandoned or self.interrupted or self.progress.counts()["failed"] > 0
+        await asyncio.to_thread(self._keeper.close, self._folder.name, went_well=not failed)
+        if self._kernels is not None:
+            self._kernels.close()

@@ -8,6 +8,7 @@ import msgspec
 
 from nbpipe.core.model import Decision
 from nbpipe.core.plan import Plan
+from nbpipe.errors import harmless
 from nbpipe.views.status import html_table, one_line, plain_table
 from nbpipe.views.words import duration, plural
 
@@ -84,4 +85,4 @@ def why_html(why: Explanation) -> str:
     head, *reasons = why_lines(why)
     items = "".join(f"<li>{html.escape(line.strip(' -'))}</li>" for line in reasons)
     diff = f"<pre>{html.escape(why.diff)}</pre>" if why.diff else ""
-    return f"<p><strong>{html.escape(head)}</strong></p><ul>{items}</ul>{diff}"
+    return harmless(f"<p><strong>{html.escape(head)}</strong></p><ul>{items}</ul>{diff}")

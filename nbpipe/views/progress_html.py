@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from nbpipe.core.progress import Progress, TaskProgress
+from nbpipe.errors import harmless
 from nbpipe.views.status import report_line
 from nbpipe.views.theme import STATE_STYLES
 from nbpipe.views.words import duration
@@ -45,7 +46,9 @@ def progress_html(progress: Progress, now: float) -> str:
     return (
         '<div class="nbpipe-progress" role="status" style="font-size:13px;line-height:1.6;'
         'color:var(--jp-ui-font-color1,var(--vscode-foreground,inherit))">'
-        f'<div style="display:flex;gap:14px;flex-wrap:wrap">{chips}</div>{"".join(rows)}</div>'
+        + harmless(
+            f'<div style="display:flex;gap:14px;flex-wrap:wrap">{chips}</div>{"".join(rows)}</div>'
+        )
     )
 
 

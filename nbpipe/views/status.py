@@ -13,6 +13,7 @@ from nbpipe.core.graph import Graph
 from nbpipe.core.model import Decision, Record, State
 from nbpipe.core.plan import Plan
 from nbpipe.core.progress import Progress, Result
+from nbpipe.errors import harmless
 from nbpipe.views.theme import STATE_STYLES
 from nbpipe.views.words import ago, duration, plural
 
@@ -92,7 +93,8 @@ class Status(msgspec.Struct, frozen=True):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         cells = [status_cells(row, self.now) for row in self.rows]
-        return {"text/plain": str(self), "text/html": html_table(STATUS_HEAD, cells, self.summary)}
+        plain = plain_table(STATUS_HEAD, cells)
+        return {"text/plain": plain, "text/html": html_table(STATUS_HEAD, cells, self.summary)}
 
 
 STATUS_HEAD = ("task", "state", "reason", "last run", "product")
@@ -213,13 +215,17 @@ def count_states(states: Iterable[State]) -> str:
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns without colours; control characters in a cell become spaces."""
-    clean = [[printable(", ".join(cell.splitlines())) for cell in row] for row in [head, *rows]]
+    clean = [[_on_one_line(cell) for cell in row] for row in [head, *rows]]
     widths = [max(len(row[i]) for row in clean) for i in range(len(head))]
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in clean
     ]
     lines.insert(1, "  ".join("─" * w for w in widths))
     return "\n".join(lines)
+
+
+def _on_one_line(cell: str) -> str:
+    return cell if cell.isprintable() else printable(", ".join(cell.splitlines()))
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
@@ -229,16 +235,18 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str)
         return "<tr>" + "".join(f"<{tag}>{_lines(c)}</{tag}>" for c in cells) + "</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
-    return (
+    return harmless(
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead>{row('th', head)}</thead><tbody>{body}</tbody></table>"
     )
 
 
 def _lines(text: str) -> str:
+    if text.isprintable():  # most cells: one line
+        return html.escape(text)
     return "<br>".join(html.escape(line) for line in text.splitlines())
 
 
 def printable(text: str) -> str:
     """The text without anything that could steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

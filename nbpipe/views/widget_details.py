@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from html import escape
 from importlib import import_module
 from typing import Literal
@@ -9,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from nbpipe.core.model import State
+from nbpipe.errors import harmless
 from nbpipe.views.widget_html import state_html, text
 from nbpipe.views.widget_preview import preview_html
 from nbpipe.views.words import ago, duration, size
@@ -126,7 +129,7 @@ def link_html(link: Link) -> str:
         return f'<span class="nbp-muted">{text(link.label)}: {text(link.path)}</span>'
     opens = ""
     if link.lab:
-        args = msgspec.json.encode({"path": link.lab}).decode()
+        args = json.dumps({"path": link.lab})
         opens = (
             ' data-commandlinker-command="docmanager:open"'
             f' data-commandlinker-args="{escape(args)}"'
@@ -139,7 +142,7 @@ def link_html(link: Link) -> str:
 
 def tab_html(details: Details, tab: Tab) -> str:
     """The content of a tab."""
-    return {
+    made: dict[Tab, Callable[[], str]] = {
         "Source": lambda: source_html(details.source),
         "Changes": lambda: _changes_html(details),
         "Products": lambda: (
@@ -148,7 +151,8 @@ def tab_html(details: Details, tab: Tab) -> str:
         ),
         "Log": lambda: _log_html(details.log),
         "Runs": lambda: _runs_html(details),
-    }[tab]()
+    }
+    return harmless(made[tab]())
 
 
 def _none(sentence: str) -> str:

@@ -7,6 +7,7 @@ from html import escape
 
 from nbpipe.core.model import State
 from nbpipe.core.progress import Progress, TaskProgress
+from nbpipe.errors import harmless
 from nbpipe.views.diagram_text import clean
 from nbpipe.views.status import Status, StatusRow
 from nbpipe.views.theme import STATE_STYLES
@@ -183,7 +184,7 @@ def say_html(message: str, *, error: bool = False) -> str:
     The region itself has to stand in the page before its text changes, so it always does.
     """
     role = ' role="alert" class="nbp-error"' if error else ' class="nbp-sr"'
-    inner = f"<p{role}>{escape(message)}</p>" if message else ""
+    inner = f"<p{role}>{escape(harmless(message))}</p>" if message else ""
     return f'<div class="nbp-say" aria-live="polite" role="status">{inner}</div>'
 
 
