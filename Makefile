@@ -23,7 +23,7 @@ test:  ## all tests
 	$(PYTHON) -m pytest
 
 core:  ## the tests that start no kernel, no build of their own and no browser: seconds
-	$(PYTHON) -m pytest -m "not kernel and not process and not browser"
+	$(PYTHON) -m pytest -n auto -m "not kernel and not process and not browser"
 
 engines:  ## tasks on real Dask and SLURM clusters; part of test
 	$(PYTHON) -m pytest tests/test_dask.py tests/test_slurm.py

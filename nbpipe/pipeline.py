@@ -18,7 +18,8 @@ from nbpipe.run.report import BuildReport, nothing_to_do
 if TYPE_CHECKING:
     from nbpipe.executors.base import Executor
     from nbpipe.run.background import Run
-    from nbpipe.run.runner import Runner, Settings
+    from nbpipe.run.runner import Runner
+    from nbpipe.run.settings import Settings
     from nbpipe.run.sharing import Share
 
 __all__ = ["BuildReport", "Listener", "Pipeline", "Theme", "default_executor", "refuse_nested"]
@@ -191,7 +192,7 @@ class Pipeline(LoadedPipeline):
         from nbpipe.executors.base import RecordsItself
         from nbpipe.run.local import run_to_end
         from nbpipe.run.machine import cores
-        from nbpipe.run.runner import Settings
+        from nbpipe.run.settings import Settings
 
         tasks = frozenset(plan.decisions)
         sent_off = self.arguments if isinstance(executor, RecordsItself) else None

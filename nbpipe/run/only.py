@@ -26,7 +26,8 @@ from nbpipe.run.local import run_to_end
 from nbpipe.run.lost import settle_lost_runs
 from nbpipe.run.note import read_note
 from nbpipe.run.report import BuildReport, nothing_to_do
-from nbpipe.run.runner import Listener, Runner, Settings
+from nbpipe.run.runner import Listener, Runner
+from nbpipe.run.settings import Settings
 from nbpipe.run.sharing import Share
 from nbpipe.run.standing import Standing, Survey
 from nbpipe.run.tasklocks import TaskLock

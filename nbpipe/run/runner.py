@@ -1,8 +1,4 @@
-"""Carries out a build: plan → executors → records → events.
-
-The protocol of a task: ``started`` durable → run → products checked → inputs hashed again →
-executed notebook moved into place → ``done`` durable. A good product is never deleted first.
-"""
+"""Carries out a build: plan → tasks → events. What happens to one task is in :mod:`worker`."""
 
 from __future__ import annotations
 
@@ -19,48 +15,30 @@ import msgspec
 from nbpipe.core import events as ev
 from nbpipe.core import scheduler as sch
 from nbpipe.core.graph import Graph
-from nbpipe.core.model import Decision, Failure, Job, Kind, Outcome, Record, Task
+from nbpipe.core.model import Decision, Failure, Kind
 from nbpipe.core.options import NO_HOOKS
 from nbpipe.core.plan import Plan, decide, make_plan, offer
 from nbpipe.core.progress import Progress
-from nbpipe.errors import EARLY_STOP, NbpipeError, StoreError
-from nbpipe.executors.base import Executor, RecordsItself, TakesAhead
+from nbpipe.errors import EARLY_STOP, StoreError
+from nbpipe.executors.base import Executor, TakesAhead
 from nbpipe.kernels.builds import BuildKernels
-from nbpipe.run import elsewhere, finish, kernels, prepare
+from nbpipe.run import elsewhere, kernels, prepare
 from nbpipe.run.eventlog import EventLog, drop_old_runs, new_run_folder
 from nbpipe.run.guard import BUILDER
 from nbpipe.run.hooks import RunHooks, stopped
-from nbpipe.run.keeper import Keeper
 from nbpipe.run.lock import build_lock
 from nbpipe.run.lost import settle_lost_runs
-from nbpipe.run.machine import Devices, environment, look, too_much
+from nbpipe.run.machine import Devices, look, too_much
 from nbpipe.run.note import RunNote, Trouble, new_note, write_note
+from nbpipe.run.settings import Settings
 from nbpipe.run.sharing import Share
-from nbpipe.store.facts import Gatherer, Taken
+from nbpipe.run.worker import Worker
+from nbpipe.store.facts import Gatherer
 from nbpipe.store.leftovers import drop_temporaries
 from nbpipe.store.records import RecordStore
 
 Listener = Callable[[ev.Event], None]
 Instructions = list[sch.Instruction]
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to build.
-
-    Attributes:
-        tasks: the tasks to look at; None: all.
-        force: tasks that run whatever the plan says.
-        jobs: how many run at once, at least 1.
-        keep_going: True: what does not depend on a failed task still runs.
-        sent_off: words that name the pipeline to another ``nbpipe``, where tasks are sent off to
-            other machines, so that this one's limits do not matter; None: they run here.
-    """
-
-    tasks: frozenset[str] | None = None
-    force: frozenset[str] = frozenset()
-    jobs: int = 1
-    keep_going: bool = False
-    sent_off: tuple[str, ...] | None = None
 
 
 class Runner:
@@ -95,24 +73,18 @@ class Runner:
         self.progress = Progress()
         self.interrupted = False
         self._exit_code = 130
-        self._keeper = Keeper(gatherer.root)
+        self._worker = Worker(graph, gatherer, store, executors, settings, share)
         self._abandoned = False
         self._share = share
         self._held = held
         # The builder that has sent this off calls them: only it knows the first and the last try.
         self._calls_around = not (held and os.environ.get(BUILDER))
-        self._make_executor = executors
-        self._executors: dict[Kind, Executor] = {}
         self._listeners = list(listeners or [])
-        self._records: dict[str, Record] = {}
-        self._offers: dict[str, str | None] = {}
         self._reasons: dict[str, tuple[str, ...]] = {}
         self._active: dict[asyncio.Task[Instructions], str | None] = {}
         self._scheduler: sch.Scheduler | None = None
-        self._hooks: RunHooks
         self._early = False
         self._ahead: dict[str, Decision] = {}
-        self._devices = Devices(())
         self._kernels: BuildKernels | None = None
 
     def check_kernels(self, plan: Plan) -> None:
@@ -124,7 +96,7 @@ class Runner:
             SpecError: one is not installed, or a source cannot be read or is wrong.
         """
         tasks = [self.graph.tasks[n] for n, d in plan.decisions.items() if d.action != "skip"]
-        prepare.check_kernels(self.gatherer, tasks, self._executor)
+        prepare.check_kernels(self.gatherer, tasks, self._worker.executor)
         prepare.check_code(self.gatherer, tasks)
 
     async def run(self) -> Progress:
@@ -173,18 +145,19 @@ class Runner:
         with EventLog(
             self._folder / "events.jsonl", [self.progress.apply, *self._listeners]
         ) as self._log:
+            self._worker.begin(self._folder, self._log)
             for warning in self.store.set_damaged_aside():
                 self._log.emit(ev.Warned(message=warning))
             plan = await asyncio.to_thread(self._plan)
             note = self._start_run(run, plan)
             try:
                 try:
-                    self._hooks = self._make_hooks()
+                    self._worker.hooks = self._make_hooks()
                     await self._before(plan)
                     await self._submit_ahead(plan)
                     await self._loop(plan)
                     if not (self.interrupted or self._early):
-                        await self._hooks.at_end(self.progress)
+                        await self._worker.hooks.at_end(self.progress)
                 finally:
                     await asyncio.shield(self._close())
             except BaseException as error:
@@ -203,7 +176,7 @@ class Runner:
         """Call what is to be called before anything runs."""
         may_run = [name for name, d in plan.decisions.items() if d.action != "skip"]
         may_run = may_run if self._calls_around else []
-        stop = await self._hooks.before(may_run) if may_run else None
+        stop = await self._worker.hooks.before(may_run) if may_run else None
         if stop is not None:
             self._stop_early(stop)
 
@@ -215,19 +188,23 @@ class Runner:
 
     def _plan(self) -> Plan:
         """Adopt renamed records, decide all tasks, and check what must hold before any starts."""
-        self._records = self.gatherer.records(self.store, self.graph.tasks.values())
+        self._worker.records = self.gatherer.records(self.store, self.graph.tasks.values())
         if not self._held:
-            prepare.save_adopted(self.store, self.graph.tasks, self._records)
-        facts = self.gatherer.all_facts(self.graph.tasks.values(), self._records)
+            prepare.save_adopted(self.store, self.graph.tasks, self._worker.records)
+        facts = self.gatherer.all_facts(self.graph.tasks.values(), self._worker.records)
         chosen = self.settings.tasks
-        plan = make_plan(self.graph, facts, self._records, tasks=chosen, force=self.settings.force)
+        plan = make_plan(
+            self.graph, facts, self._worker.records, tasks=chosen, force=self.settings.force
+        )
         outside = self.graph.tasks.keys() - plan.decisions.keys()
         for name in outside:
-            self._offers[name] = offer(self.graph.tasks[name], facts[name], self._records.get(name))
+            self._worker.offers[name] = offer(
+                self.graph.tasks[name], facts[name], self._worker.records.get(name)
+            )
         tasks = [self.graph.tasks[n] for n, d in plan.decisions.items() if d.action != "skip"]
         prepare.check_folders(self.gatherer.root, tasks)
         run, jobs = self._folder.name, self.settings.jobs
-        self._kernels = kernels.begin(self.gatherer, tasks, self._executor, run, jobs)
+        self._kernels = kernels.begin(self.gatherer, tasks, self._worker.executor, run, jobs)
         return plan
 
     def _start_run(self, run: str, plan: Plan) -> RunNote:
@@ -256,7 +233,7 @@ class Runner:
         tasks = [self.graph.tasks[name] for name in plan.decisions]
         machine = await asyncio.to_thread(look, self.settings.jobs, tasks)
         limits = machine.limits if self.settings.sent_off is None else {}
-        self._devices = Devices(machine.gpus)
+        self._worker.devices = Devices(machine.gpus)
         for name, message in too_much(machine, tasks):
             if plan.decisions[name].action != "skip" and limits:
                 self._log.emit(ev.Warned(task=name, message=message))
@@ -309,9 +286,9 @@ class Runner:
         if ends or self._share is not None or self.settings.jobs < len(plan.decisions):
             return
         surely = elsewhere.surely(self.graph, plan)
-        executor = self._executor("function") if self.settings.sent_off and surely else None
+        executor = self._worker.executor("function") if self.settings.sent_off and surely else None
         if isinstance(executor, TakesAhead):
-            jobs = [(self._elsewhere(name, {}, 1)[1], ups) for name, ups in surely.items()]
+            jobs = [(self._worker.sent_off(name, {}, 1)[1], ups) for name, ups in surely.items()]
             self._ahead = {name: plan.decisions[name] for name in surely}
             await executor.submit_ahead(jobs)
 
@@ -322,9 +299,9 @@ class Runner:
             reasons = tuple(reason.text for reason in self._ahead[name].reasons)
             self._log.emit(ev.TaskQueued(task=name, reasons=reasons))
             return self._scheduler.decided(name, run=True)
-        task, record = self.graph.tasks[name], self._records.get(name)
+        task, record = self.graph.tasks[name], self._worker.records.get(name)
         facts = await asyncio.to_thread(self.gatherer.facts, task, record)
-        offers = {up: self._offers[up] for up in self.graph.upstream[name]}
+        offers = {up: self._worker.offers[up] for up in self.graph.upstream[name]}
         decision = decide(task, facts, record, offers, forced=name in self.settings.force)
         self._reasons[name] = tuple(reason.text for reason in decision.reasons)
         fresh, taken = decision.action == "skip", None
@@ -335,21 +312,16 @@ class Runner:
         if self._scheduler.phases[name] == "cancelled":
             return []
         if fresh:
-            self._offers[name] = offer(task, facts, record)
+            self._worker.offers[name] = offer(task, facts, record)
             self._skipped(decision)
             return self._scheduler.decided(name, run=False)
         if taken is not None:
-            self._take_in(taken)
+            self._worker.take_in(taken)
             reason = f"taken from {self._share.store.shown}" if self._share else ""
             self._log.emit(ev.TaskSkipped(task=name, reason=reason))
             return self._scheduler.decided(name, run=False)
         self._log.emit(ev.TaskQueued(task=name, reasons=self._reasons[name]))
         return self._scheduler.decided(name, run=True)
-
-    def _take_in(self, record: Record) -> None:
-        """Go on with a record that another process has made, as its consumers will."""
-        self._records[record.task] = record
-        self._offers[record.task] = record.good.output if record.good is not None else None
 
     def _skipped(self, decision: Decision) -> None:
         notes = "; ".join(note.text for note in decision.notes)
@@ -361,12 +333,12 @@ class Runner:
         began, clock = time.time(), time.monotonic()
         self._log.emit(ev.TaskStarted(task=name, attempt=attempt))
         try:
-            failure = await self._attempt(name, attempt, began)
+            failure = await self._worker.attempt(name, attempt, began)
         except asyncio.CancelledError:
             self._log.emit(ev.TaskCancelled(task=name))
             return self._scheduler.interrupted(name)
         finally:
-            self._devices.take_back(name)
+            self._worker.devices.take_back(name)
         seconds = time.monotonic() - clock
         if failure is None:
             self._log.emit(ev.TaskDone(task=name, seconds=seconds))
@@ -375,141 +347,16 @@ class Runner:
             self._log.emit(ev.TaskCancelled(task=name))
             return [*self._scheduler.interrupted(name), *self._stop_early(failure)]
         final = self.interrupted or not self._scheduler.retries_left(name)
-        await asyncio.to_thread(self._save_failed, name, began, failure)
+        await asyncio.to_thread(self._worker.save_failed, name, began, failure)
         if final and self._calls_around:
-            await self._hooks.failed(self.graph.tasks[name])
+            await self._worker.hooks.failed(self.graph.tasks[name])
         self._log.emit(
             ev.TaskFailed(task=name, seconds=seconds, failure=failure, attempt=attempt, final=final)
         )
         return self._scheduler.failed(name)
 
-    async def _attempt(self, name: str, attempt: int, began: float) -> Failure | None:
-        task = self.graph.tasks[name]
-        executor = self._executor(task.kind)
-        if isinstance(executor, RecordsItself):
-            return await self._send_off(executor, task, attempt)
-        clock = time.monotonic()
-        devices = self._devices.give(name, task.resources.gpu or 0)
-        environ = environment(task.resources, devices, os.environ)
-        try:
-            taken, job = await asyncio.to_thread(self._begin, task, attempt, began, environ)
-        except StoreError:
-            raise
-        except NbpipeError as error:
-            return Failure(error=type(error).__name__, message=str(error), file=task.source)
-        outcome = await self._execute(job)
-        if outcome.failure is not None:
-            return outcome.failure
-        if (bad := await self._hooks.after(task, outcome)) is not None:
-            return finish.in_hook(bad, outcome, self.gatherer.root)
-        timing = finish.Timing(started=began, seconds=time.monotonic() - clock)
-        return await asyncio.to_thread(self._finish, task, taken, outcome, timing)
-
-    def _begin(
-        self, task: Task, attempt: int, began: float, environ: dict[str, str]
-    ) -> tuple[Taken, Job]:
-        """Read the source, make the promise durable, make the job."""
-        record = self._records.get(task.name)
-        offers = {up: self._offers[up] for up in self.graph.upstream[task.name]}
-        prepare.check_offers(offers)
-        taken = self.gatherer.take(task, record, offers)
-        job = prepare.make_job(
-            self.graph, self.gatherer, task, taken, self._folder, attempt, environ
-        )
-        self._save(prepare.started_record(task.name, record, self._folder.name, began))
-        prepare.make_folders(self.gatherer.root, task)
-        return taken, job
-
-    async def _send_off(self, executor: RecordsItself, task: Task, attempt: int) -> Failure | None:
-        """Let a task be run elsewhere, by a process that records it, and read its record."""
-        offers = {up: self._offers[up] for up in self.graph.upstream[task.name]}
-        sent, job = self._elsewhere(task.name, offers, attempt)
-        outcome = await self._run_job(executor, job)
-        if outcome.failure is not None:
-            return outcome.failure
-        record = await asyncio.to_thread(
-            elsewhere.read_record, self.gatherer, self.store, self._share, sent
-        )
-        if record is None:
-            return elsewhere.not_recorded(task)
-        self._take_in(record)
-        return None
-
-    def _elsewhere(
-        self, name: str, offers: dict[str, str | None], attempt: int
-    ) -> tuple[elsewhere.Sent, Job]:
-        """A task as it is sent off."""
-        sent = elsewhere.Sent(
-            task=self.graph.tasks[name],
-            named=self.settings.sent_off or (),
-            offers=offers,
-            old=self._records.get(name),
-            forced=name in self.settings.force,
-        )
-        return sent, elsewhere.make_job(
-            self.graph, self.gatherer, sent, self._folder, attempt, self._share
-        )
-
-    async def _execute(self, job: Job) -> Outcome:
-        return await self._run_job(self._executor(job.kind), job)
-
-    async def _run_job(self, executor: Executor, job: Job) -> Outcome:
-        self._keeper.watch(executor, self._folder.name)
-        try:
-            return await executor.run(job, self._log.emit)
-        except (asyncio.CancelledError, StoreError):
-            raise
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            return Outcome(failure=Failure(error="ExecutorError", message=message, file=job.source))
-
-    def _finish(
-        self, task: Task, taken: Taken, outcome: Outcome, timing: finish.Timing
-    ) -> Failure | None:
-        now = {
-            up: self._offer_now(up) if offered is not None else None
-            for up, offered in taken.facts.inputs.upstream.items()
-        }
-        result = finish.finish_task(self.gatherer, task, taken, outcome, now)
-        for warning in result.warnings:
-            self._log.emit(ev.Warned(task=task.name, message=warning))
-        if result.failure is not None:
-            return result.failure
-        record = finish.done_record(
-            task, taken, result, self._records[task.name], self._folder.name, timing
-        )
-        self._save(record)
-        assert record.good is not None
-        self._offers[task.name] = record.good.output
-        if self._share is not None:
-            self._share.store.publish(record, anew=task.name in self.settings.force)
-        return None
-
-    def _offer_now(self, name: str) -> str | None:
-        """What an upstream offers at this moment: it may have been edited meanwhile."""
-        task, record = self.graph.tasks[name], self._records.get(name)
-        products = self.gatherer.products(task, record)
-        return offer(task, self.gatherer.only_products(task, products), record)
-
-    def _save(self, record: Record) -> None:
-        self.store.save(record)
-        self._records[record.task] = record
-
-    def _save_failed(self, name: str, began: float, failure: Failure) -> None:
-        if isinstance(self._executor(self.graph.tasks[name].kind), RecordsItself):
-            return
-        old = self._records.get(name)
-        self._save(prepare.failed_record(name, old, self._folder.name, began, failure))
-
-    def _executor(self, kind: Kind) -> Executor:
-        if kind not in self._executors:
-            self._executors[kind] = self._make_executor(kind)
-        return self._executors[kind]
-
     async def _close(self) -> None:
-        for executor in self._executors.values():
-            await executor.close()
         failed = self._abandoned or self.interrupted or self.progress.counts()["failed"] > 0
-        await asyncio.to_thread(self._keeper.close, self._folder.name, went_well=not failed)
+        await self._worker.close(went_well=not failed)
         if self._kernels is not None:
             self._kernels.close()

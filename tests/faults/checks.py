@@ -21,7 +21,8 @@ from nbpipe.run.report import BuildReport
 from nbpipe.run.unchanged import unchanged
 from nbpipe.store.records import RecordStore
 from tests.faults.builder import Builder
-from tests.faults.model import MODULES, Forecast, Step, World
+from tests.faults.model import Forecast, World
+from tests.faults.steps import MODULES, Step
 
 NAMES = ["get", "fit", "a b", "<b>&amp;", "ü", "$(id)", '"q"', "a;b", "it's"]
 SMALL = st.integers(0, 3)

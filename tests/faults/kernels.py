@@ -12,7 +12,7 @@ from nbpipe.core import events as ev
 from nbpipe.run.report import BuildReport
 from tests.faults.builder import Builder
 from tests.faults.checks import SMALL, Checked
-from tests.faults.model import MODULES
+from tests.faults.steps import MODULES
 
 JOBS = 2
 

@@ -22,7 +22,8 @@ from nbpipe import LockedError, Pipeline
 from nbpipe.core import events as ev
 from tests.faults.builder import Builder, Forked
 from tests.faults.checks import MAKES, SMALL, Checked
-from tests.faults.model import MODULES, World
+from tests.faults.model import World
+from tests.faults.steps import MODULES
 
 CHANGES_OF_A_TASK = 30
 """About so many changes of files does a task cost, its records and its log included."""
@@ -226,10 +227,15 @@ class Life(Checked):
             assert set(forecast.sure) <= {*report.named("ran"), *left}
         self.remember(report, forecast)
 
-    @rule(data=st.data(), part=st.floats(0, 1), jobs=JOBS, force=st.booleans())
-    def build_and_die(self, data: st.DataObject, part: float, jobs: int, force: bool) -> None:
+    @rule(data=st.data(), part=st.floats(0, 1), jobs=JOBS, force=st.booleans(), new=st.booleans())
+    def build_and_die(
+        self, data: st.DataObject, part: float, jobs: int, force: bool, new: bool
+    ) -> None:
         """Killed before some change of a file; past the last of them it lives."""
-        at = 1 + int(part * CHANGES_OF_A_TASK * len(self.world.steps))
+        if new and len(self.world.steps) < 6:
+            self.new_task(data)
+        tasks = len(self.world.steps) if force else 1
+        at = 1 + int(part * CHANGES_OF_A_TASK * tasks)
         forecast = self.world.forecast(self.world.steps, force)
         build = Forked(self.builder, kill_at=at, jobs=jobs, force=force)
         killed, events = build.end()
@@ -257,39 +263,54 @@ class Life(Checked):
         self.all_is_right(self.world.steps)
         self.world.keep(self.recorded)
 
-    @precondition(lambda self: len(self.world.steps) > 1)
-    @rule(
-        data=st.data(),
-        what=st.sampled_from(["edit", "module", "tamper", "delete"]),
-        constant=SMALL,
-        jobs=JOBS,
-    )
-    def edit_during_a_build(self, data: st.DataObject, what: str, constant: int, jobs: int) -> None:
-        """While one task runs, something of another one, or of itself, is changed."""
-        runs = self.pick(data)
-        near = [runs, *self.world.steps[runs].upstream, *self.world.steps]
-        other = data.draw(st.sampled_from(near), label="changed")
-        forecast = self.world.forecast(self.world.steps, True)
+    @rule(data=st.data(), module=st.booleans(), constant=SMALL, jobs=JOBS)
+    def edit_during_a_build(
+        self, data: st.DataObject, module: bool, constant: int, jobs: int
+    ) -> None:
+        """While one task runs, a module, another script or its own is edited."""
+        runs, other = self.pick(data), self.pick(data)
+        uses = [name for name, step in self.world.steps.items() if step.module is not None]
 
         def hook() -> None:
-            made = self.world.steps[other].data
-            if what == "edit":
-                self.change(other, constant=constant)
-            elif what == "module":
+            if module:
                 self.edit_module("base", constant)
-            elif runs != other and made is not None and (self.root / made).is_file():
-                (self.root / made).write_text("by hand")
-                if what == "delete":
-                    (self.root / made).unlink()
+            else:
+                self.change(other, constant=constant)
 
+        self.build_with(hook, runs, jobs)
+        self.world.doubt(self.world.below(uses if module else [other]) & self.world.memory.keys())
+        self.good_build(jobs=jobs)
+
+    @rule(data=st.data(), delete=st.booleans(), jobs=JOBS)
+    def spoil_an_upstream_during_a_build(
+        self, data: st.DataObject, delete: bool, jobs: int
+    ) -> None:
+        """While a task runs, what it reads is overwritten by hand, or deleted."""
+        steps = self.world.steps
+        edges = [(up, name) for name, step in steps.items() for up in step.upstream]
+        files = [edge for edge in edges if steps[edge[0]].makes in ("named", "data")]
+        if not files:
+            return
+        up, runs = data.draw(st.sampled_from(files), label="edge")
+        path = self.root / str(steps[up].data)
+
+        def hook() -> None:
+            path.write_text("by hand")
+            if delete:
+                path.unlink()
+
+        self.build_with(hook, runs, jobs)
+        self.world.doubt(self.world.below([up]) & self.world.memory.keys())
+        self.good_build(jobs=jobs)
+
+    def build_with(self, hook: Callable[[], None], runs: str, jobs: int) -> None:
+        """Build everything anew; while one task runs, something else is done."""
+        forecast = self.world.forecast(self.world.steps, True)
         self.builder.during = {runs: hook}
         report, events = self.builder.build(jobs=jobs, keep_going=True, force=True)
         self.builder.during = {}
         self.in_order(events)
         self.remember(report, forecast)
-        uses = [name for name, step in self.world.steps.items() if step.module is not None]
-        touched = [other, *(uses if what == "module" else ())]
-        self.world.doubt(self.world.below(touched) & self.world.memory.keys())
 
     @rule(data=st.data())
     def build_while_another_holds_the_pipeline(self, data: st.DataObject) -> None:
