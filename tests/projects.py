@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import textwrap
+import threading
 from pathlib import Path
 
 import yaml
@@ -12,18 +13,18 @@ from nbpipe import InlineExecutor, Pipeline
 from nbpipe.core.model import Job
 
 
+WORKING = threading.Lock()
+"""The current folder is the process's, not a thread's: one task at a time."""
+
+
 def fake_work(job: Job) -> None:
     """Stands for a kernel: runs the notebook's cells with ``exec``, in the root folder."""
-    before = Path.cwd()
-    os.chdir(job.root)
-    try:
+    with WORKING, contextlib.chdir(job.root):
         scope: dict[str, object] = {}
         for cell in job.notebook["cells"]:
             if cell["cell_type"] == "code":
                 text = cell["source"]
                 exec(text if isinstance(text, str) else "".join(text), scope)
-    finally:
-        os.chdir(before)
 
 
 class Project:

@@ -283,6 +283,18 @@ class TestPanel:
         assert "Build done" in panel._face.say.value
         assert not panel._face.build.disabled
 
+    def test_a_run_that_has_ended_is_shown_as_ended_without_waiting_for_the_thread(self, panel):
+        shown = []
+        panel._static.update = shown.append
+        panel._face.build.click()
+        panel.renew()
+        assert (shown, panel.run.status) == ([], "running"), "it goes on: the thread follows it"
+        panel.run.status, panel.backend.going = "done", None
+        panel.renew()
+        assert [status.name for status in shown] == [panel.backend.status().name]
+        assert panel.run is None
+        assert "Build done" in panel._face.say.value
+
     def test_a_build_of_somebody_else_is_followed(self, panel):
         panel.tick()
         assert panel._face.cancel.disabled

@@ -228,12 +228,20 @@ class Panel:
         return BUSY if self.run is not None else IDLE
 
     def renew(self) -> None:
-        """Show the pipeline as its files are now: something other than a build has changed it."""
+        """Show the pipeline as its files are now, before the caller's cell ends.
+
+        A notebook that is executed to its end leaves the thread no time to see how a build ended.
+        """
         with self._lock:
-            if not self._closed and self.run is None:
+            run = self.run
+            if self._closed:
+                return
+            if run is None:
                 self._renew()
                 self._refresh()
                 self._static.update(self._status)
+            elif run.status != "running":
+                self._finish(run)
 
     def _attach(self) -> bool:
         """Follow a build that somebody else has begun."""
