@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 from nbpipe import InlineExecutor
 from nbpipe.cli.app import run
 from nbpipe.core import events as ev
-from nbpipe.core.model import Failure, Outcome
+from nbpipe.core.model import Failure, Job, Outcome
 from nbpipe.errors import LockedError, StoreError
+from nbpipe.executors.sentoff import command
 from nbpipe.run import only
 from nbpipe.run.eventlog import RUNS
 from nbpipe.run.guard import BUILDER, one_task
@@ -23,6 +26,7 @@ from nbpipe.run.lock import build_lock, wait_until_free
 from nbpipe.run.note import new_note, write_note
 from nbpipe.store import remote as remotes
 from nbpipe.store.records import RecordStore
+from tests.cli import ENV
 from tests.projects import Project, fake_work
 from tests.stores import object_of, products
 
@@ -402,6 +406,30 @@ def test_a_forced_build_forces_what_it_sends_off(diamond, sent_off):
     cluster = Cluster(diamond)
     assert len(diamond.pipeline().build(executor=cluster, force=True).named("ran")) == 4
     assert all("--force" in job.command for job in cluster.jobs)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("leash", [[], ["-P", "-m", "nbpipe.executors.leash", str(os.getpid())]])
+def test_a_module_of_the_project_does_not_take_the_place_of_ours(diamond, leash):
+    for name in ("msgspec", "click", "yaml"):
+        diamond.write(f"{name}.py", "raise SystemExit('not this one')")
+    words = command(
+        Job(
+            task="get",
+            kind="notebook",
+            source="get.py",
+            stem="get",
+            root=str(diamond.root),
+            folder=str(diamond.root),
+            command=("task", "get", "--only"),
+        )
+    )
+    if leash:
+        words = [sys.executable, *leash, *words[words.index("nbpipe") + 1 :]]
+    said = subprocess.run(
+        words, cwd=diamond.root, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
 
 
 def test_a_task_that_left_no_record_anywhere_has_failed(diamond, monkeypatch):

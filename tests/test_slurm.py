@@ -104,7 +104,7 @@ def test_the_script_of_a_task_quotes_its_words_and_gives_way_to_it():
     text = jobs.script([ready(name, root="/a b", environ={"NBPIPE_BUILDER": "r"})], SITE)
     lines = text.splitlines()
     assert lines[:3] == ["#!/bin/sh", "cd '/a b' || exit 2", "export NBPIPE_BUILDER=r"]
-    assert lines[3].startswith("exec python -m nbpipe task 'it'\"'\"'s $(touch x)' --only")
+    assert lines[3].startswith("exec python -P -m nbpipe task 'it'\"'\"'s $(touch x)' --only")
     done = subprocess.run(["sh", "-n"], input=text, text=True, check=False)
     assert done.returncode == 0
 
@@ -113,7 +113,7 @@ def test_the_script_of_an_array_chooses_by_number_after_the_setup():
     site = msgspec.structs.replace(SITE, setup="module load python")
     lines = jobs.script([ready("a"), ready("b")], site).splitlines()
     assert lines[2:4] == ["module load python", "case $SLURM_ARRAY_TASK_ID in"]
-    assert lines[5].startswith("1) exec python -m nbpipe task b --only")
+    assert lines[5].startswith("1) exec python -P -m nbpipe task b --only")
     assert lines[6] == "esac"
 
 

@@ -81,7 +81,7 @@ async def _in_thread(notebook: Path, target: Path, how: Conversion) -> str | Non
 
 async def _in_process(notebook: Path, target: Path, how: Conversion) -> str | None:
     said = msgspec.json.encode(how).decode()
-    command = [sys.executable, "-m", "nbpipe.executors.convert", notebook, target, said]
+    command = [sys.executable, "-P", "-m", "nbpipe.executors.convert", notebook, target, said]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *map(str, command),

@@ -115,7 +115,7 @@ def run(
 
 @contextlib.contextmanager
 def _started(job: Job, folder: Path, errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    leash = [sys.executable, "-m", "nbpipe.executors.leash", str(os.getpid())]
+    leash = [sys.executable, "-P", "-m", "nbpipe.executors.leash", str(os.getpid())]
     with subprocess.Popen(
         [*leash, *job.command, WAIT, "--json"],
         cwd=folder,

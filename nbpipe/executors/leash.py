@@ -23,7 +23,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it has died in the meantime
             sys.exit(128 + signal.SIGTERM)
-    os.execv(sys.executable, [sys.executable, "-m", "nbpipe", *args])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "nbpipe", *args])
 
 
 if __name__ == "__main__":

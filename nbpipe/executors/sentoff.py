@@ -86,14 +86,14 @@ class Told:
 
 
 def command(job: Job, *options: str, python: str = sys.executable) -> list[str]:
-    """What runs a job in a clean process.
+    """What runs a job in a clean process, whatever the modules in its folder are called.
 
     Args:
         job: with the words for ``nbpipe``.
         options: added to them.
         python: an interpreter that has nbpipe.
     """
-    return [python, "-m", "nbpipe", *job.command, WAIT, *options]
+    return [python, "-P", "-m", "nbpipe", *job.command, WAIT, *options]
 
 
 def outcome(job: Job, ending: Ending, where: str) -> Outcome:
