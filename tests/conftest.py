@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from tests.projects import Project
 
 collect_ignore = ["benchmarks"]
 """Run by ``python tests/benchmarks``, which makes environments and takes its time."""
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what the tests start, also where a shell runs them in the background.
+
+    Such a shell has them ignore SIGINT, which every process that they start inherits.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
