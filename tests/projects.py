@@ -12,7 +12,6 @@ import yaml
 from nbpipe import InlineExecutor, Pipeline
 from nbpipe.core.model import Job
 
-
 WORKING = threading.Lock()
 """The current folder is the process's, not a thread's: one task at a time."""
 
