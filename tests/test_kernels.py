@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from nbpipe.kernels.environment import differences, obstacle
 from nbpipe.kernels.heads import head_imports
 from nbpipe.kernels.learning import sets_of
 from nbpipe.kernels.process import ForkedProcess
+from nbpipe.kernels.streams import calm
 from nbpipe.run import lost
 from tests.kernel_rig import Ran, Rig, children, make_job, run
 from tests.projects import Project
@@ -288,6 +290,56 @@ def test_a_blocking_wait_can_run_out() -> None:
     wire.send(theirs, {"code": 3})
     assert process.wait() == 3
     theirs.close()
+
+
+class Stream:
+    """What a flush looks at in ipykernel's streams."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, str] = {}
+        self._buffer_lock = threading.RLock()
+        self.waits = 0
+        self.is_ours = True
+
+    def _is_master_process(self) -> bool:
+        return self.is_ours
+
+    def _flush_buffers(self) -> None: ...
+
+    def _flush(self) -> None:
+        self.flush()
+        self._buffers.clear()
+
+    def flush(self) -> None:
+        self.waits += 1
+
+
+def test_a_stream_is_flushed_only_if_something_was_written() -> None:
+    stream = Stream()
+    calm(stream, object())
+    stream.flush()
+    assert stream.waits == 0
+    stream._buffers["cell"] = "text"
+    stream.flush()
+    assert stream.waits == 1
+
+
+def test_a_flush_waits_for_what_another_thread_is_just_sending() -> None:
+    """Its text has left the stream, and is not on its way yet."""
+    stream = Stream()
+    calm(stream)
+    stream._flush()
+    assert stream.waits == 1
+    stream.flush()
+    assert stream.waits == 1
+
+
+def test_a_process_that_a_cell_has_forked_flushes_as_ipykernel_does() -> None:
+    stream = Stream()
+    stream.is_ours = False
+    calm(stream)
+    stream.flush()
+    assert stream.waits == 1
 
 
 # -- every client of jupyter_client -----------------------------------------------------------
@@ -782,6 +834,60 @@ def test_200_kernels_leave_nothing_behind(tmp_path: Path) -> None:
     assert late[2] - rss < 20e6, "bytes that the builder has grown by in 180 kernels"
     assert late[3] - warm_rss < 4e6
     assert children() == before
+
+
+@kernel
+def test_a_forked_kernel_finds_no_debugger_imported(tmp_path: Path) -> None:
+    """It would cost more than all the rest; a notebook can import it."""
+    cells = ["import sys\nprint('debugpy' in sys.modules)", "import debugpy\nprint('on')"]
+    (ran,) = run(tmp_path, cells)
+    assert ran.text == "False\non\n"
+
+
+UNWAITED = [
+    "import atexit, subprocess, time\nprocess = subprocess.Popen(['true'])",
+    "while open(f'/proc/{process.pid}/stat').read().rpartition(')')[2].split()[0] != 'Z':\n"
+    "    time.sleep(0.01)",
+    "_ = atexit.register(open, 'orderly', 'w')",
+]
+
+
+@kernel
+@pytest.mark.parametrize("mode", ["fork", "cold"])
+def test_a_child_that_nobody_waited_for_does_not_keep_a_kernel_from_an_orderly_end(
+    tmp_path: Path, mode: KernelStart
+) -> None:
+    """It would be killed while it waits for the child, before its exit handlers run."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the state of a process is read from /proc")
+    (ran,) = run(tmp_path, UNWAITED, mode=mode)
+    assert ran.failure is None
+    assert (tmp_path / "orderly").exists()
+
+
+@kernel
+def test_a_forked_kernel_has_a_heartbeat_only_for_those_who_may_listen(
+    spec: str, tmp_path: Path
+) -> None:
+    """The builder does not: the warm process tells it when a kernel ends."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    names = "import threading\nprint(sorted(t.name for t in threading.enumerate()))"
+
+    async def others() -> str:
+        manager = AsyncKernelManager(kernel_name=spec)
+        await manager.start_kernel()
+        client = manager.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        said = await ask(client, names)
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+        return said
+
+    (ran,) = run(tmp_path, [names])
+    assert "Heartbeat" not in ran.text
+    assert "Heartbeat" in asyncio.run(others())
 
 
 # -- the pool ---------------------------------------------------------------------------------

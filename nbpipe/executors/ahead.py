@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import json
+import marshal
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,12 @@ TAKEN = "nbpipe_next"
 
 IMPLEMENTATION = "ipython"
 """What ipykernel calls itself when it is asked for its kernel_info."""
+
+_RUN = "(lambda kernel: exec({}, {{'__name__': 'nbpipe', 'kernel': kernel}}))(get_ipython().kernel)"
+_GIVEN = "bytes(kernel.get_parent('shell')['buffers'][0])"
+_FROM_SOURCE = _RUN.format(f"compile({_GIVEN}, '<nbpipe>', 'exec')")
+_FROM_BYTECODE = _RUN.format(f"__import__('marshal').loads({_GIVEN})")
+"""What the request runs. It is short: ipykernel and IPython look at each character in Python."""
 
 _ENDS = re.compile(r"\b(_exit|abort|ctypes|kill|raise_signal)\b")
 
@@ -41,7 +49,11 @@ def can_be_sent(implementation: str, sources: Sequence[str]) -> bool:
 
 
 def batch(
-    session: Session, cells: Sequence[tuple[dict[str, Any], bool]], halt: str
+    session: Session,
+    cells: Sequence[tuple[dict[str, Any], bool]],
+    halt: str,
+    *,
+    same_python: bool = False,
 ) -> dict[str, Any]:
     """One message with the requests for many cells.
 
@@ -52,20 +64,28 @@ def batch(
         session: signs the messages.
         cells: the request of each, and whether the next ones run although it raised an error.
         halt: path of a file; once it exists, the kernel starts no other cell.
+        same_python: whether the kernel runs on this very interpreter, and can take bytecode.
     """
-    buffers: list[bytes] = []
+    told = {
+        "cells": [(message["msg_id"], allows) for message, allows in cells],
+        "halt": halt,
+        "key": TAKEN,
+    }
+    code = _bytecode() if same_python else _source()
+    buffers = [code, json.dumps(told).encode()]
     for message, _ in cells:
         buffers += session.serialize(message, ident=session.bsession)
-    arguments = [(message["msg_id"], allows) for message, allows in cells]
-    code = f"{_source()}\nFeeder(kernel, {arguments!r}, {halt!r}, {TAKEN!r})"
-    names = "{'__name__': 'nbpipe', 'kernel': get_ipython().kernel}"
-    request = execute_request(
-        session, f"exec(compile({code!r}, '<nbpipe>', 'exec'), {names})", silent=True
-    )
+    request = execute_request(session, _FROM_BYTECODE if same_python else _FROM_SOURCE, silent=True)
     request["buffers"] = buffers
     return request
 
 
 @functools.cache
-def _source() -> str:
-    return importlib.resources.files(__package__).joinpath("ahead_in_kernel.py").read_text("utf-8")
+def _source() -> bytes:
+    file = importlib.resources.files(__package__).joinpath("ahead_in_kernel.py")
+    return file.read_bytes() + b"\nFeeder(kernel)\n"
+
+
+@functools.cache
+def _bytecode() -> bytes:
+    return marshal.dumps(compile(_source(), "<nbpipe>", "exec"))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import functools
+import json
 import math
 import os
 import sys
@@ -35,24 +36,29 @@ class Feeder:
     """The cells of a notebook, and when the next one may start.
 
     Args:
-        kernel: ipykernel's, which is just handling the message whose buffers are the requests.
-        cells: for every request its message id, and whether its error lets the next cells run.
+        kernel: ipykernel's, which is just handling the message whose buffers are this text, what
+            is told below, and the requests.
+
+    Attributes:
         halt: path of a file; once it exists, nothing more is started.
         key: in a cell's reply, tells whether the next one is on its way.
+        allows_error: for every request, whether its error lets the next cells run.
     """
 
-    def __init__(self, kernel: Any, cells: list[tuple[str, bool]], halt: str, key: str) -> None:
-        frames = [bytes(part) for part in kernel.get_parent("shell")["buffers"]]
+    def __init__(self, kernel: Any) -> None:
+        _, told, *frames = (bytes(part) for part in kernel.get_parent("shell")["buffers"])
+        given = json.loads(told)
+        cells = given["cells"]
         self.kernel = kernel
-        self.halt = halt
-        self.key = key
+        self.halt: str = given["halt"]
+        self.key: str = given["key"]
         self.put = entrance(kernel)
         self.requests = [frames[n * FRAMES : (n + 1) * FRAMES] for n in range(len(cells))]
         self.numbers = {message: n for n, (message, _) in enumerate(cells)}
-        self.allows_error = [allows for _, allows in cells]
+        self.allows_error: list[bool] = [allows for _, allows in cells]
         self.is_inside = False
         self.activity = Activity()
-        self.outbox = Outbox()
+        self.outbox = Outbox(kernel.iopub_thread)
         self.pause = kernel._execute_sleep
         self.execute = kernel.do_execute
         kernel.do_execute = self.do_execute
@@ -100,7 +106,8 @@ class Feeder:
 class Outbox:
     """What has been published and is still in this process, and lost if the next cell ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, thread: Any) -> None:
+        self.thread = thread
         self.flush = sys.stdout.flush  # a cell may put something else in the place of sys.stdout
         self.states = [
             os.open(f"/proc/self/task/{thread}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -113,9 +120,13 @@ class Outbox:
     def empty(self) -> None:
         """Wait until it is with the operating system.
 
-        ipykernel's flush returns when zmq has it, and zmq's thread sleeps when it has no more.
+        Once ipykernel's thread gets to what it is given here, zmq has all that came before, and
+        zmq's thread sleeps when it has no more.
         """
         self.flush()
+        reached = threading.Event()
+        self.thread.schedule(reached.set)
+        reached.wait(LONGEST_WAIT)
         end = time.monotonic() + LONGEST_WAIT
         while any(map(self._is_awake, self.states)) and time.monotonic() < end:
             time.sleep(0.0001)

@@ -21,6 +21,9 @@ from nbpipe.executors.messages import decode, execute_request, seconds_between
 IOPUB_TIMEOUT = 600.0
 """Seconds to wait for the rest of a cell's outputs once its reply is there."""
 
+LAST_MILLISECONDS = 20
+"""How long the next output may be on its way when a kernel has ended in an orderly way."""
+
 LAST_WORDS = 0.2
 """Seconds without any message after which nothing more comes from a kernel that has ended."""
 
@@ -64,9 +67,12 @@ class CellClient(Outputs):
 
     Attributes:
         watch: called with every output message as it comes; None: nobody watches.
+        is_forked: whether the kernel was forked from a process of ours: it runs the same Python,
+            and tells that it ends after everything else that it tells.
     """
 
     watch: Callable[[dict[str, Any]], None] | None = None
+    is_forked = False
 
     def __init__(self, nb: Any, km: Any, kc: Any, dead: asyncio.Future[Any]) -> None:
         super().__init__(nb, km, kc)
@@ -76,6 +82,7 @@ class CellClient(Outputs):
         self._requests: dict[str, _Request] = {}
         self._prepared: dict[int, _Request] = {}
         self._batch: str | None = None
+        self._has_said_last = False
         self._is_taken = False
         self._asked: _Request | None = None
         self._running: _Request | None = None
@@ -107,7 +114,9 @@ class CellClient(Outputs):
         """
         self._prepared = {index: self._new_request(index) for index in indexes}
         cells = [(r.message, allows_error(self.nb.cells[i])) for i, r in self._prepared.items()]
-        batch = ahead.batch(self.kc.session, cells, str(self._halt_file))
+        batch = ahead.batch(
+            self.kc.session, cells, str(self._halt_file), same_python=self.is_forked
+        )
         self._batch = batch["msg_id"]
         self._send(batch)
 
@@ -261,13 +270,20 @@ class CellClient(Outputs):
         """Take the last that has arrived, when the kernel has ended."""
         self._listener.cancel()
         await asyncio.wait({self._listener})
-        while await self.kc.iopub_channel.socket.poll(20):
+        while await self.kc.iopub_channel.socket.poll(self._patience):
             message = await self._receive(self.kc.iopub_channel)
             if message is not None:
                 self._take(message)
 
+    @property
+    def _patience(self) -> int:
+        """Milliseconds to wait for what a kernel that has ended may have sent."""
+        return 0 if self.is_forked and self._has_said_last else LAST_MILLISECONDS
+
     def _take(self, message: dict[str, Any]) -> None:
         self.heard.set()
+        if message["msg_type"] == "shutdown_reply":
+            self._has_said_last = True
         request = self._requests.get(message["parent_header"].get("msg_id"))
         if request is None:
             return

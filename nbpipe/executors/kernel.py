@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nbpipe.core.events import KernelStarted
 from nbpipe.core.model import Job
 from nbpipe.errors import NbpipeError, UsageError, did_you_mean
-from nbpipe.executors import processes
+from nbpipe.executors import inside, processes
 from nbpipe.executors.base import KernelStarter
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ outputs = getattr(kernel.parent, "iopub_thread", None)
 if outputs is not None:
     import zmq
     outputs.schedule(lambda: outputs.socket.setsockopt(zmq.SNDHWM, 0))
+children = getattr(kernel, "_process_children", None)
+if children is not None:
+    kernel._process_children = lambda: [
+        p for p in children() if p.is_running() and p.status() != "zombie"
+    ]
 """
 """Runs in a Python kernel before the first cell, outside of the user's namespace.
 
@@ -57,6 +62,8 @@ if outputs is not None:
   and before ipykernel's.
 - Where 1,000 outputs wait to be sent, zmq drops the next ones and tells nobody: no limit, then.
   A socket may be touched in its own thread only.
+- ipykernel waits for its children to end, even for those that have, and that the notebook has not
+  waited for: they stay for as long as it does, which is then killed before its exit handlers run.
 """
 
 LONGEST_FOLDER = 80
@@ -196,19 +203,22 @@ class Kernel:
         Raises:
             KernelStartFailed: it does not.
         """
+        from nbpipe.executors.channels import Channels
         from nbpipe.executors.client import CellClient, KernelDied
 
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self._launch()
                 self._dead = asyncio.ensure_future(self._watch())
-                self._channels = self._manager.client(context=self._context)
-                self._channels.start_channels(stdin=False, hb=False, control=False)
+                self._channels = Channels(self._manager)
                 self.client = CellClient(notebook, self._manager, self._channels, self._dead)
+                self.client.is_forked = self.started.start == "fork"
                 self.info = await self._answer(self.client)
                 if self._is_ipykernel and self.started.start != "fork":
                     code = f"exec({PREAMBLE!r}, {{'kernel': get_ipython().kernel}})"
-                    self._channels.execute(code, silent=True, store_history=False)
+                    self._channels.execute_silently(code)
+                if self._is_ipykernel and inside.asks(self.job.environ):
+                    self._channels.execute_silently(inside.in_kernel())
         except KernelDied:
             how = processes.describe_exit(self.exit_code or 0)
             text = f"kernel '{self.name}' died before it answered ({how})"
@@ -255,17 +265,24 @@ class Kernel:
         environ = os.environ | self.job.environ | {"NBPIPE_TASK": self.job.task}
         options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
         with self.log.open("ab") as log:
-            await self._manager.start_kernel(
+            # What the manager's start_kernel does, which then sleeps for 10 ms.
+            command, launch = await self._manager.pre_start_kernel(
                 cwd=self.job.cwd or self.job.root,
                 env=environ,
                 extra_arguments=options,
                 stdout=log,
                 stderr=log,
             )
+            await self._manager._launch_kernel(command, **launch)
+            await self._manager.post_start_kernel(**launch)
 
     async def _watch(self) -> None:
         """Ends when the kernel's process has, and notes how."""
         provisioner = self._manager.provisioner
+        process: Any = getattr(provisioner, "process", None)
+        if hasattr(process, "ended"):  # forked: who has forked it tells
+            self.exit_code = await process.ended()
+            return
         if self.pid is not None:
             await processes.ended(self.pid)
         while (code := await provisioner.poll()) is None:
@@ -308,9 +325,8 @@ class Kernel:
     async def _free(self) -> None:
         if self._dead is not None:
             self._dead.cancel()
-        if self._channels is not None:  # its own method makes the other channels to stop them
-            self._channels.shell_channel.stop()
-            self._channels.iopub_channel.stop()
+        if self._channels is not None:
+            self._channels.close()
         with contextlib.suppress(Exception):
             if self._manager.has_kernel:
                 await self._manager.provisioner.wait()

@@ -4,6 +4,6 @@ In the builder's process: ``builds`` decides how the kernels of a build start, `
 jupyter_client's port, ``starts`` and ``trunk`` keep warm processes, ``forkserver`` talks to them,
 ``process`` stands for a forked kernel, ``pool`` keeps spare ones. ``heads`` and ``learning`` tell
 what to preload, ``environment`` what may differ. In the warm process: ``warm``, ``preload``,
-``prebuilt``, ``changes``; in its children ``child``. ``wire`` is what both sides speak, ``spare``
-runs in other environments.
+``prebuilt``, ``changes``; in its children ``child``, ``streams`` and ``ending``. ``wire`` is what
+both sides speak, ``spare`` runs in other environments.
 """

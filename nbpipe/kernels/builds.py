@@ -118,6 +118,7 @@ class BuildKernels:
         made.refused = None if self.choice.mode == "fork" else self.choice.reason
         made.pool = self._pool
         made.imports = head_imports(_code(job), job.cwd or job.root)
+        made.heartbeat = False  # the builder learns from the warm process that a kernel has ended
         return made
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
@@ -86,11 +86,16 @@ def own_randomness() -> None:
         sys.modules["numpy.random.mtrand"].seed()
 
 
-def forget_names() -> None:
-    """Drop what would tell of the warm process: our modules, and the cached temporary folder."""
+def forget_names(changed: Container[str]) -> None:
+    """Drop what would tell of the warm process: our modules, and another temporary folder.
+
+    Args:
+        changed: environment variables that are others here.
+    """
     for name in [name for name in sys.modules if name.partition(".")[0] == "nbpipe"]:
         del sys.modules[name]
-    if (tempfile := sys.modules.get("tempfile")) is not None:
+    moved = any(name in changed for name in ("TMPDIR", "TEMP", "TMP"))
+    if moved and (tempfile := sys.modules.get("tempfile")) is not None:
         tempfile.tempdir = None  # type: ignore[attr-defined]
 
 

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from nbpipe.kernels import wire
 from nbpipe.kernels.environment import Changes
@@ -33,6 +34,20 @@ class Stale(NoFork):
     """What the warm process has loaded has changed on the disk."""
 
 
+class Wanted(NamedTuple):
+    """A kernel that is to be forked.
+
+    Attributes:
+        arguments: its own, with its connection file, which exists.
+        environ: its environment, where it differs from that of the warm process.
+        heartbeat: whether a client may want to hear that it lives.
+    """
+
+    arguments: Sequence[str]
+    environ: Changes
+    heartbeat: bool
+
+
 class _Forker:
     """One warm process that forks kernels on request."""
 
@@ -42,21 +57,18 @@ class _Forker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._stdin = _ended_pipe()
 
-    async def fork(
-        self, arguments: Sequence[str], changes: Changes, stdout: int, stderr: int
-    ) -> ForkedProcess:
+    async def fork(self, wanted: Wanted, stdout: int, stderr: int) -> ForkedProcess:
         """A kernel whose sockets are bound.
 
         Args:
-            arguments: of the kernel, with its connection file, which exists.
-            changes: its environment, where it differs from that of the warm process.
+            wanted: what kernel it is.
             stdout: a descriptor for what bypasses the kernel's channels.
             stderr: another, or the same.
 
         Raises:
             NoFork: the warm process has ended, hangs, or the kernel ended at once.
         """
-        message = {"op": "fork", "arguments": list(arguments), "environ": dict(changes)}
+        message = {"op": "fork", **wanted._asdict()}
         ours, theirs = wire.pair()
         process = ForkedProcess(ours)
         try:

@@ -13,19 +13,32 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 from ipykernel._version import __version__ as VERSION
+
+from nbpipe.kernels import ending
+from nbpipe.kernels.streams import calm
 
 IN_MEMORY = "--HistoryManager.hist_file=:memory:"
 """A history file would have a thread, and an open database, that a fork cannot share."""
 
 LATER = ("IPython.core.logger", "IPython.extensions.storemagic", "tornado.platform.asyncio")
 """Modules that a kernel imports once it has its connection."""
+
+BY_DEBUGGER = (
+    "code",
+    *(f"encodings.{name}" for name in ("ascii", "idna", "latin_1")),
+    "pydoc",
+    "xmlrpc.server",
+)
+"""Modules of the standard library that debugpy imports; these import the others."""
 
 REHEARSALS = 8
 """Python 3.11 itself optimizes what has run eight times."""
@@ -38,16 +51,20 @@ def import_debugger() -> None:
     """Import ipykernel's debugger without debugpy, which costs more than all the rest.
 
     A kernel that nobody sits at needs no debugger. Hidden for the length of this import only: a
-    notebook may import debugpy itself.
+    notebook may import debugpy itself. What else that import leaves behind is there all the same.
     """
-    hidden = "debugpy" not in sys.modules
+    hidden = "debugpy" not in sys.modules and find_spec("debugpy") is not None
     if hidden:
         sys.modules["debugpy"] = None  # type: ignore[assignment]
     try:
-        pass
+        importlib.import_module("ipykernel.debugger")
     finally:
         if hidden:
             del sys.modules["debugpy"]
+    if hidden:
+        _import(BY_DEBUGGER)
+        os.environ.setdefault("PYDEVD_USE_FRAME_EVAL", "NO")
+        threading.Thread()  # uses up a name, lest those of the notebook's threads be others
 
 
 class Prebuilt:
@@ -64,7 +81,7 @@ class Prebuilt:
         self.app: Any = IPKernelApp.instance()
         self.kernel: Any = None
         # Runs after the exit handlers of all libraries, as in a kernel that imports them later.
-        atexit.register(self._close)
+        atexit.register(lambda: ending.close(self.app, self.app.kernel))
         if int(VERSION.split(".")[0]) in KNOWN:
             self._prepare()
 
@@ -86,9 +103,16 @@ class Prebuilt:
             profile_dir=app.profile_dir,
             user_ns=app.user_ns,
         )
+        app.kernel = self.kernel
         app.init_path()
-        _import_rest()
+        app.init_shell()
+        _import(LATER)
+        self._is_extended = _extensions_are_plain(app)
+        if self._is_extended:
+            app.init_extensions()
         _rehearse(self.kernel)
+        # Computed here, once.
+        _ = app.connection_dir, tempfile.gettempdir()
 
     @property
     def settings(self) -> list[str]:
@@ -100,31 +124,20 @@ class Prebuilt:
         """What the kernel says of itself; empty: a client must ask."""
         return self.kernel.kernel_info if self.kernel is not None else {}
 
-    def _end_in_order(self) -> None:
-        """Leave the end of threads and sockets to :meth:`_close`, the last of all exit handlers."""
-        atexit.unregister(self.app.close)
-        atexit.unregister(self.app.iopub_thread.stop)
+    def connect(self, connection_file: str, arguments: list[str], *, heartbeat: bool) -> None:
+        """The second half: sockets, threads, streams.
 
-    def _close(self) -> None:
-        """As ``IPKernelApp.close``, but the control thread goes first.
-
-        It may just be waiting for the thread that sends outputs, which ipykernel stops first: one
-        exit in twenty would then take 10 s.
+        Args:
+            connection_file: which exists.
+            arguments: of the kernel, with that file.
+            heartbeat: whether somebody may listen to it. It costs three threads.
         """
-        control = self.app.control_thread
-        if control is not None and control.is_alive():
-            control.stop()
-            control.join(1)
-        self.app.close()
-
-    def connect(self, connection_file: str, arguments: list[str]) -> None:
-        """The second half: sockets, threads, streams."""
         app = self.app
         app.parent_handle = os.getppid()  # its default was read in the warm process
         app._bind_socket = _without_limit(app._bind_socket)
         if self.kernel is None:
             app.initialize(_in_memory(arguments))
-            self._end_in_order()
+            ending.take_over(app, app.kernel)
             return
         app.config.IPKernelApp.connection_file = connection_file
         app.connection_file = connection_file
@@ -135,11 +148,13 @@ class Prebuilt:
         # would have had is used up, lest those of the notebook's threads be others.
         threading.Thread()
         app.init_sockets()
-        self._end_in_order()
-        app.init_heartbeat()
+        ending.take_over(app, self.kernel)
+        if heartbeat:
+            app.init_heartbeat()
         app.write_connection_file()
         app.log_connection_info()
         app.init_io()
+        calm(sys.stdout, sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._connect_kernel()
         self._finish_shell()
@@ -165,7 +180,6 @@ class Prebuilt:
         kernel.stdin_socket = app.stdin_socket
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
         kernel.record_ports({f"{name}_port": port for name, port in app._ports.items()})
-        app.kernel = kernel
         app.displayhook.get_execution_count = lambda: kernel.execution_count
 
     def _finish_shell(self) -> None:
@@ -177,16 +191,24 @@ class Prebuilt:
         if name := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = name
         shell.init_environment()
-        app.init_shell()
         app.init_gui_pylab()
-        app.init_extensions()
-        app.init_code()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if not self._is_extended:
+            app.init_extensions()
+        app.init_code()  # ends with a flush, so that nothing of this belongs to the first cell
 
     def start(self) -> None:
         """Run until it is shut down."""
         self.app.start()
+
+
+def _extensions_are_plain(app: Any) -> bool:
+    """Whether nothing but IPython's own is loaded, which then needs to be loaded once only.
+
+    What an extension of the user does must happen in each kernel; and so must what ``%store`` is
+    configured to bring back.
+    """
+    usual = app.default_extensions == type(app).default_extensions.default()
+    return usual and not app.extensions and "StoreMagics" not in app.config
 
 
 def _without_limit(bind: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,9 +226,8 @@ def _without_limit(bind: Callable[..., Any]) -> Callable[..., Any]:
     return bind_without_limit
 
 
-def _import_rest() -> None:
-    """What every kernel imports on its way to the first cell."""
-    for module in LATER:
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
 

@@ -33,6 +33,7 @@ class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
         pool: spare kernels for what cannot be forked; None: there are none.
         start: how the kernel was started, and why.
         info: what the kernel says of itself, when it can be connected to; None: it must be asked.
+        heartbeat: whether a client may want to hear that a forked kernel lives.
     """
 
     preload = List(Unicode(), config=True, help="Modules that every kernel finds imported.")
@@ -43,11 +44,14 @@ class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
     pool: Pool | None = None
     start = Start("cold", "it has not been launched")
     info: dict[str, Any] | None = None
+    heartbeat = True
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         """Fork the kernel, or start it cold where that is not possible."""
         starter = self.starter or shared_starter(tuple(self.preload))
-        launch = Launch(cmd, _folder(kwargs), _environ(kwargs), self.imports)
+        launch = Launch(
+            cmd, _folder(kwargs), _environ(kwargs), self.imports, heartbeat=self.heartbeat
+        )
         try:
             if self.refused is not None:
                 raise NoFork(self.refused)

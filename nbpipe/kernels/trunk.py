@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nbpipe.core.model import KernelStart
 from nbpipe.kernels.environment import differences, obstacle
-from nbpipe.kernels.forkserver import Branch, ForkServer, NoFork, Stale
+from nbpipe.kernels.forkserver import Branch, ForkServer, NoFork, Stale, Wanted
 from nbpipe.kernels.process import ForkedProcess
 
 Modules = tuple[str, ...]
@@ -40,12 +40,14 @@ class Launch(NamedTuple):
         folder: its working folder, absolute.
         environ: its environment.
         imports: what its notebook imports before anything else, as ``module`` or ``module:name``.
+        heartbeat: whether a client may want to hear that it lives.
     """
 
     command: list[str]
     folder: str
     environ: Mapping[str, str]
     imports: tuple[str, ...] = ()
+    heartbeat: bool = True
 
 
 class Trunk:
@@ -107,8 +109,12 @@ class Trunk:
             Stale: what the bare process has loaded has changed on the disk.
             NoFork: it must be started cold.
         """
-        arguments = launch.command[launch.command.index("-m") + 2 :]
         changes = differences(self.server.environ, launch.environ)
+        wanted = Wanted(
+            arguments=launch.command[launch.command.index("-m") + 2 :],
+            environ=changes,
+            heartbeat=launch.heartbeat,
+        )
         reason = ""
         if against := obstacle(changes):
             if against.start == "cold":
@@ -117,12 +123,12 @@ class Trunk:
         while not reason and (modules := self._largest(launch.imports)):
             branch = self._branch(modules)
             try:
-                process = await branch.fork(arguments, changes, stdout, stderr)
+                process = await branch.fork(wanted, stdout, stderr)
             except NoFork as error:
                 reason = "" if self._mend(modules, branch, error) else str(error)
             else:
                 return process, Start("fork", self._left_out(modules, branch), branch.modules)
-        process = await self.server.fork(arguments, changes, stdout, stderr)
+        process = await self.server.fork(wanted, stdout, stderr)
         return process, Start("fork", reason or self._left_out_of(launch.imports))
 
     def _left_out(self, modules: frozenset[str], branch: Branch) -> str:

@@ -3,9 +3,9 @@
 One thread, no zmq context, no event loop. Everything it is told comes as messages on one socket,
 see :mod:`nbpipe.kernels.wire`; when the other end closes, it ends with all of its kernels.
 
-- ``{"op": "fork", "arguments", "environ"}`` with descriptors for status, stdin, stdout and
-  stderr. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel once
-  its sockets are bound, with what it says of itself, and ``{"code"}`` when it has ended; or
+- ``{"op": "fork", "arguments", "environ", "heartbeat"}`` with descriptors for status, stdin, stdout
+  and stderr. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel
+  once its sockets are bound, with what it says of itself, and ``{"code"}`` when it has ended; or
   ``{"stale"}``, when a file that this process has loaded is another one by now.
 - ``{"op": "branch", "modules"}`` with the socket and the log of a new warm process, which is forked
   from this one and imports the modules before it serves. It is told ``{"pid"}``, and ``{"spoiled",
@@ -130,11 +130,12 @@ class Warm:
             sys.orig_argv += arguments
             child.show_as(sys.orig_argv)
             child.own_randomness()
-            self.prebuilt.connect(connection_file(arguments), arguments)
+            file, heartbeat = connection_file(arguments), message["heartbeat"]
+            self.prebuilt.connect(file, arguments, heartbeat=heartbeat)
             child.watch_crashes()
             wire.send(status, {"bound": self.prebuilt.info})
             status.close()
-            child.forget_names()
+            child.forget_names(message["environ"])
             self.prebuilt.start()
 
         child.run_to_exit(work)

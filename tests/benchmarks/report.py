@@ -54,6 +54,8 @@ def _amount(value: float, target: Target) -> str:
 
 
 def _spread(figure: Figure, target: Target) -> str:
+    if figure.is_noisy:
+        return "too noisy to tell"
     if figure.low is None or figure.high is None:
         return "one run"
     unit = " ms" if target.unit == "ms" else "×"

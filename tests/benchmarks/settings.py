@@ -16,8 +16,8 @@ class Settings:
         seed: of the order of runs, and of random projects.
         limit: seconds that one command may take.
         tiny: small and large number of tiny tasks, for nbpipe and for bare scripts.
-        stock: the same for stock nbclient.
-        stack: the same for tasks that import the data stack.
+        stock: the same for what takes long for each task, such as stock nbclient.
+        stack: the same for tasks that import the data stack, for nbpipe.
         fan: tasks below the one in the middle.
         chain: tasks one after the other.
         wide: tasks of the pipeline in which nothing is to do.
@@ -50,9 +50,9 @@ QUICK = Settings(
     rounds=3,
     slow_rounds=1,
     limit=240.0,
-    tiny=(4, 24),
+    tiny=(4, 44),
     stock=(2, 8),
-    stack=(2, 10),
+    stack=(2, 18),
     fan=12,
     cells=(10, 310),
     sleepers=(50, 0.2),

@@ -50,6 +50,8 @@ class Figure:
         unit: of the medians.
         rest: what else there is to say, and for a missed goal where the time goes; Markdown.
         reason: why there is no value.
+        is_noisy: in some pair the larger of two builds took no longer than the smaller, and the
+            pair tells nothing: the value is the ratio of the medians.
     """
 
     key: str
@@ -62,13 +64,14 @@ class Figure:
     unit: str = "s"
     rest: tuple[str, ...] = ()
     reason: str = ""
+    is_noisy: bool = False
 
     @property
     def is_sure(self) -> bool:
         """Whether all of the spread is on one side of the goal."""
         bound = TARGETS[self.key].bound
         spread = [value for value in (self.value, self.low, self.high) if value is not None]
-        return max(spread) <= bound or min(spread) >= bound
+        return not self.is_noisy and (max(spread) <= bound or min(spread) >= bound)
 
     @property
     def met(self) -> bool | None:
@@ -89,19 +92,22 @@ def compared(
         names = [name for name in (over, under) if not race.has(name)]
         reason = "; ".join(race.failed.get(name, f"{name} took no part") for name in names)
         return Figure(key, None, conditions=conditions, medians=medians, unit=unit, reason=reason)
-    if race.lowest(over, under) <= 0:
+    if min(medians[over], medians[under]) <= 0:
         reason = "too noisy: the larger of two builds took no longer than the smaller"
         return Figure(key, None, conditions=conditions, medians=medians, unit=unit, reason=reason)
     found = race.ratio(over, under)
+    is_noisy = race.lowest(over, under) <= 0
+    has_spread = found.pairs > 1 and not is_noisy
     return Figure(
         key,
-        found.value,
-        found.low if found.pairs > 1 else None,
-        found.high if found.pairs > 1 else None,
+        found.of_medians if is_noisy else found.value,
+        found.low if has_spread else None,
+        found.high if has_spread else None,
         of_medians=found.of_medians,
         conditions=conditions,
         medians=medians,
         unit=unit,
+        is_noisy=is_noisy,
     )
 
 

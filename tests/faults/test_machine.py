@@ -19,13 +19,25 @@ EXAMPLES = int(os.environ.get("NBPIPE_MACHINE_EXAMPLES", "0"))
 """So many lives at random; 0: those of CI."""
 
 STEPS = 40
-LIVES = 50
+LIVES = 20
+
+KERNEL_LIVES = 8
+KERNEL_SHARE = 25
+"""A life with real kernels costs as much as so many without: ``make machine`` leads fewer."""
 
 
-def live(machine: type[Life] | type[KernelLife], lives: int, steps: int) -> None:
-    """Lead a number of lives, each of so many steps at most."""
+def live(machine: type[Life] | type[KernelLife], lives: int, steps: int, share: int = 1) -> None:
+    """Lead a number of lives, each of so many steps at most.
+
+    Args:
+        machine: what may happen in a life.
+        lives: how many in CI.
+        steps: of each, at most.
+        share: of those that are asked for, one in so many is led.
+    """
+    asked = max(EXAMPLES // share, 1) if EXAMPLES else lives
     chosen = settings(
-        max_examples=EXAMPLES or lives,
+        max_examples=asked,
         stateful_step_count=steps,
         derandomize=not EXAMPLES,
         database=None,
@@ -41,10 +53,10 @@ def test_a_few_lives():
 
 
 @pytest.mark.process
-def test_thousands_of_steps():
+def test_many_lives():
     live(Life, lives=LIVES, steps=STEPS)
 
 
 @pytest.mark.kernel
-def test_twenty_lives_with_real_kernels():
-    live(KernelLife, lives=20, steps=4)
+def test_lives_with_real_kernels():
+    live(KernelLife, lives=KERNEL_LIVES, steps=4, share=KERNEL_SHARE)

@@ -30,7 +30,7 @@ ONE = [
     ("meta: {}\n", "pipeline.yaml:1:1: key 'tasks' is missing"),
     ("tasks: {source: a.py}", "1:8: tasks: must be a list, not a mapping"),
     ("tasks: [a.py]", "1:9: tasks[0]: must be a mapping, not the text 'a.py'"),
-    (A + "  product: [a]", "3:12: tasks[0].product: must be text or a mapping, not a list"),
+    (A + "  product: [a]", "3:12: tasks[0].product: is a list, but the product is a File"),
 ]
 
 TWO = [

@@ -21,7 +21,7 @@ Make = Callable[[int], Project]
 def tiny(lab: Lab) -> Result:
     """Tasks that hash a line."""
     sizes, stock = lab.settings.tiny, lab.settings.stock
-    found = _race(lab, projects.many, sizes, (COLD,))
+    found = _race(lab, projects.many, sizes, few=(COLD, "nbclient"), slow=(COLD,))
     conditions = "per further task, between {} and {}".format(*sizes)
     stock_too = "{} (nbclient: {} and {})".format(conditions, *stock)
     figures = [
@@ -35,11 +35,13 @@ def tiny(lab: Lab) -> Result:
 
 def stack(lab: Lab) -> Result:
     """Tasks that import pandas and scikit-learn."""
-    sizes = lab.settings.stack
-    found = _race(lab, projects.stack, sizes, (COLD, "nbclient"))
-    conditions = "per further task, between {} and {}".format(*sizes)
+    sizes, stock = lab.settings.stack, lab.settings.stock
+    others = (COLD, "nbclient", "python script.py")
+    found = _race(lab, projects.stack, sizes, few=others, slow=(COLD, "nbclient"))
+    conditions = "per further task, between {} and {} (the others: {} and {})"
+    conditions = conditions.format(*sizes, *stock)
     figure = compared("stack-python", found, "nbpipe", "python script.py", conditions)
-    whole = _whole(found, f"{sizes[1]} tasks", ("nbpipe", "python script.py"))
+    whole = _whole(found, f"{sizes[1]} tasks", ("nbpipe",))
     return Result([_told(figure, whole, _phases(lab, projects.stack(sizes[1])))], found)
 
 
@@ -68,12 +70,22 @@ def _whole(found: Race, size: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return (f"whole builds of {size}: {', '.join(told)}",)
 
 
-def _race(lab: Lab, make: Make, sizes: tuple[int, int], slow: tuple[str, ...]) -> Race:
-    """Slow ones get fewer tasks: what one more task costs does not depend on how many there are."""
+def _race(
+    lab: Lab, make: Make, sizes: tuple[int, int], *, few: tuple[str, ...], slow: tuple[str, ...]
+) -> Race:
+    """Slow ones get fewer tasks: what one more task costs does not depend on how many there are.
+
+    Args:
+        lab: in which to measure.
+        make: a project of so many tasks.
+        sizes: of the small and the large project.
+        few: contenders that get the sizes for what is slow.
+        slow: contenders that take part in fewer rounds.
+    """
     settings = lab.settings
     contenders = []
     for name in ("nbpipe", COLD, "nbclient", "python script.py"):
-        own = settings.stock if name in (COLD, "nbclient") else sizes
+        own = settings.stock if name in few else sizes
         rounds = settings.slow_rounds if name in slow else settings.rounds
         if lab.has(name):
             contenders.append(_contender(lab, name, make, own, AT_ONCE, rounds))
