@@ -31,7 +31,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "dask": "nbpipe.executors.dask:DaskExecutor",
         "slurm": "nbpipe.executors.slurm:SlurmExecutor",
     },
-    EXPORTERS: {"json": "nbpipe.exporters.graph:GraphExporter"},
+    EXPORTERS: {
+        "airflow": "nbpipe.exporters.airflow:AirflowExporter",
+        "argo": "nbpipe.exporters.argo:ArgoExporter",
+        "aws-batch": "nbpipe.exporters.aws_batch:BatchExporter",
+        "image": "nbpipe.exporters.image:ImageExporter",
+        "json": "nbpipe.exporters.graph:GraphExporter",
+    },
     SERIALIZERS: {},
     SOURCES: {},
 }

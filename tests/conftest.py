@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.podman_rig import Podman, why_not
 from tests.projects import Project
 
 collect_ignore = ["benchmarks"]
@@ -28,6 +29,15 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests go last: Playwright keeps an event loop running in the main thread."""
     items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """Containers; tests that use them are skipped where there can be none."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with Podman() as podman:
+        yield podman
 
 
 @pytest.fixture

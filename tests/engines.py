@@ -90,7 +90,7 @@ PATIENCE = 60.0
 
 def iris(folder: Path) -> Path:
     """The demo: six notebooks."""
-    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns(".nbpipe", "output"))
+    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns(".nbpipe", "output", "examples"))
     return folder
 
 

@@ -7,9 +7,10 @@ on its arguments alone, so golden files test it. In the engine every task is the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_origin
 
 import msgspec
 
@@ -19,6 +20,9 @@ from nbpipe.errors import UsageError, did_you_mean
 
 VERSION = 1
 """Of the document. Keys are only ever added; it rises when one changes its meaning."""
+
+REQUIREMENTS = ("requirements.lock", "requirements.lock.txt", "requirements.txt", "pyproject.toml")
+"""Files that say which packages a project needs: the more exact, the earlier."""
 
 Mode = Literal["incremental", "force"]
 """``incremental``: the engine skips what is fresh; ``force``: it runs everything."""
@@ -30,7 +34,7 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: unique in the pipeline.
         source: path of the script relative to the root, or ``module.function``.
-        kind: ``notebook`` or ``function``.
+        kind: ``notebook``, ``function`` or ``script``.
         upstream: names of the tasks that must have ended before; wildcards are resolved.
         products: paths relative to the root by name; an unnamed product has the name "".
         notebook: path of the executed notebook among the products; None: it is no product.
@@ -66,6 +70,8 @@ class GraphDocument(msgspec.Struct, frozen=True, kw_only=True):
         arguments: words that name the pipeline to ``nbpipe`` in its root folder.
         store: address of the store that the spec names; None: it names none.
         tasks: in topological order.
+        requirements: names of the files in the root folder that say which packages the project
+            needs, the most exact first.
     """
 
     version: int
@@ -74,6 +80,7 @@ class GraphDocument(msgspec.Struct, frozen=True, kw_only=True):
     arguments: tuple[str, ...]
     store: str | None
     tasks: tuple[TaskDocument, ...]
+    requirements: tuple[str, ...] = ()
 
     def only(self, patterns: tuple[str, ...]) -> GraphDocument:
         """Those of the tasks that a name or wildcard means; without patterns all.
@@ -131,7 +138,12 @@ class Exporter(Protocol):
 
 
 def graph_document(
-    name: str, spec: Spec, graph: Graph, kernels: Mapping[str, str], arguments: tuple[str, ...]
+    name: str,
+    spec: Spec,
+    graph: Graph,
+    kernels: Mapping[str, str],
+    arguments: tuple[str, ...],
+    requirements: tuple[str, ...] = (),
 ) -> GraphDocument:
     """The document of a pipeline.
 
@@ -141,6 +153,7 @@ def graph_document(
         graph: its tasks and edges.
         kernels: name of the kernel of each notebook task.
         arguments: words that name the pipeline to ``nbpipe`` in its root folder.
+        requirements: those of :data:`REQUIREMENTS` that are there.
     """
     tasks = (
         _task_document(graph.tasks[task], graph.upstream[task], kernels.get(task, ""))
@@ -153,6 +166,7 @@ def graph_document(
         arguments=arguments,
         store=spec.meta.store,
         tasks=tuple(tasks),
+        requirements=requirements,
     )
 
 
@@ -170,17 +184,26 @@ def task_command(document: GraphDocument, task: str, settings: ExportSettings) -
 def read_settings(exporter: Exporter, said: Mapping[str, Any]) -> ExportSettings:
     """The settings of an exporter, out of texts and plain values.
 
+    A text in the place of several words, such as those of ``program``, is split as a shell does.
+
     Raises:
         UsageError: it has no such setting, or the value does not fit.
     """
-    known = [field.name for field in msgspec.structs.fields(exporter.settings)]
+    known = {field.name: field.type for field in msgspec.structs.fields(exporter.settings)}
     for key in said:
         if key not in known:
             raise UsageError(f"no setting '{key}'", did_you_mean(key, known))
     try:
-        return msgspec.convert(said, exporter.settings, strict=False)
-    except msgspec.ValidationError as error:
+        plain = {key: _words(value, known[key]) for key, value in said.items()}
+        return msgspec.convert(plain, exporter.settings, strict=False)
+    except ValueError as error:
         raise UsageError(f"a setting does not fit: {error}") from None
+
+
+def _words(value: Any, kind: Any) -> Any:
+    """A text where several are wanted: its words."""
+    several = get_origin(kind) is tuple
+    return shlex.split(value) if several and isinstance(value, str) else value
 
 
 def _task_document(task: Task, upstream: tuple[str, ...], kernel: str) -> TaskDocument:

@@ -1,4 +1,4 @@
-"""Durations and sizes as a spec writes them."""
+"""Durations and sizes as a spec and settings write them."""
 
 from __future__ import annotations
 
