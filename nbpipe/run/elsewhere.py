@@ -69,7 +69,7 @@ def make_job(
         root=str(gatherer.root),
         folder=str(folder),
         stem=file_stem(task.name),
-        product=task.product,
+        product=task.given(),
         upstream=upstream_value(graph, task),
         params=task.params,
         timeout=task.timeout,

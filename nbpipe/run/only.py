@@ -18,9 +18,8 @@ from nbpipe.core import events as ev
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Decision, Kind, Reason
 from nbpipe.core.plan import Plan, make_plan
-from nbpipe.errors import StoreError
 from nbpipe.executors.base import Executor
-from nbpipe.run.eventlog import KEPT, RUNS, run_folders
+from nbpipe.run.eventlog import KEPT, run_folders
 from nbpipe.run.guard import one_task
 from nbpipe.run.local import run_to_end
 from nbpipe.run.lost import settle_lost_runs
@@ -28,7 +27,7 @@ from nbpipe.run.note import read_note
 from nbpipe.run.report import BuildReport, nothing_to_do
 from nbpipe.run.runner import Listener, Runner
 from nbpipe.run.settings import Settings
-from nbpipe.run.sharing import Share
+from nbpipe.run.sharing import Share, keep_failed
 from nbpipe.run.standing import Standing, Survey
 from nbpipe.run.tasklocks import TaskLock
 from nbpipe.store.facts import Gatherer
@@ -44,11 +43,13 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
         retry: False: try once whatever the spec says, since the caller tries again.
         wait: seconds to wait for another process that holds the task, or for a build; None:
             without limit.
+        dumps: True: the frames of the task, if it fails, are kept in the run's folder.
     """
 
     force: bool = False
     retry: bool = True
     wait: float | None = 0.0
+    dumps: bool = False
 
 
 class Lonely:
@@ -105,8 +106,9 @@ class Lonely:
                 how, executors, [_teller(lock), *([on_event] if on_event else [])]
             )
             runner.check_kernels(Plan({self.name: decision}))
+            share = None if self.shared is None else Share(self.shared)
             report = run_to_end(runner, on_wait)
-            self._keep(report)
+            report = keep_failed(report, share, self.store.home, on_event)
             drop_done_runs(self.store)
         return msgspec.structs.replace(report, warnings=(*self.warnings, *report.warnings))
 
@@ -144,7 +146,8 @@ class Lonely:
         self, how: How, executors: Callable[[Kind], Executor], listeners: list[Listener]
     ) -> Runner:
         chosen = frozenset({self.name})
-        settings = Settings(tasks=chosen, force=chosen if how.force else frozenset(), jobs=1)
+        forced = chosen if how.force else frozenset()
+        settings = Settings(tasks=chosen, force=forced, jobs=1, dumps=how.dumps)
         near = _near(self.graph, self.name)
         if not how.retry:
             near.tasks[self.name] = msgspec.structs.replace(near.tasks[self.name], retries=0)
@@ -159,18 +162,8 @@ class Lonely:
             held=True,
         )
 
-    def _keep(self, report: BuildReport) -> None:
-        """The notebook and the logs of a failed run go into the store, if it can be reached."""
-        if self.shared is None or not report.named("failed"):
-            return
-        try:
-            place = self.shared.keep_run(self.store.home / RUNS / report.run)
-            self._warn(f"the notebook and the logs of this run are in {place}")
-        except StoreError as error:
-            self._warn(f"the notebook of this run is only here: {error.message}")
-
     def _warn(self, message: str) -> None:
-        """Say what the run itself does not: it has not begun, or has ended."""
+        """Say what the run itself does not: it has not begun."""
         self.warnings.append(message)
         self._tell(ev.Warned(task=self.name, message=message, time=time.time()))
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
+from nbpipe.core import events as ev
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Facts, Meta, Record, Task
 from nbpipe.core.plan import Plan
+from nbpipe.errors import StoreError
+from nbpipe.run.eventlog import RUNS
+from nbpipe.run.report import BuildReport
 from nbpipe.store.records import RecordStore
-from nbpipe.store.remote import VARIABLE, local_folder
+from nbpipe.store.remote import REPLY, TRIES, VARIABLE, local_folder, open_remote
 from nbpipe.store.shared import AT_ONCE, SharedStore
+
+BRIEF = 5.0
+"""Seconds that a view waits for an answer."""
 
 
 class Share:
@@ -48,13 +56,23 @@ class Share:
         Raises:
             StoreError: the store cannot be read, or an object is damaged.
         """
-        if facts.problem is not None:
-            return None
-        found = self.store.find(task, msgspec.structs.replace(facts.inputs, upstream=dict(offers)))
+        found = self.find(task, facts, offers)
         if found is not None and self.bring:
             found = self.store.bring(found)
             records.save(found)
         return found
+
+    def find(self, task: Task, facts: Facts, offers: Mapping[str, str | None]) -> Record | None:
+        """The same, and the products stay where they are.
+
+        What another database holds is not here, and what a link names is others' to make.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if facts.problem is not None or task.relations or task.is_link:
+            return None
+        return self.store.find(task, msgspec.structs.replace(facts.inputs, upstream=dict(offers)))
 
     def ensure(self, task: Task, record: Record | None) -> None:
         """See that the results of a fresh task are in the store.
@@ -97,10 +115,45 @@ def choose_store(option: str | None, environ: Mapping[str, str], meta: Meta) -> 
     return asked or None
 
 
-def open_store(url: str | None, root: Path) -> SharedStore | None:
+def open_store(url: str | None, root: Path, *, brief: bool = False) -> SharedStore | None:
     """The store at an address.
+
+    Args:
+        url: the address; None: there is no store.
+        root: folder of pipeline.yaml.
+        brief: True: for a view, which is not worth waiting for; an operation is tried once, and
+            for :data:`BRIEF` seconds.
 
     Raises:
         UsageError: there is no such kind of place, or a library is missing.
     """
-    return None if url is None else SharedStore(url, root)
+    if url is None:
+        return None
+    tries, reply = (1, BRIEF) if brief else (TRIES, REPLY)
+    return SharedStore(url, root, open_remote(url, root, tries, reply))
+
+
+def keep_failed(
+    report: BuildReport, share: Share | None, home: Path, tell: Callable[[ev.Event], None] | None
+) -> BuildReport:
+    """Copy the notebooks and logs of a run in which a task failed into the store.
+
+    Args:
+        report: of the run.
+        share: the store; None: there is none, and nothing is done.
+        home: folder ``.nbpipe``.
+        tell: hears where they are, or that the store cannot be reached.
+
+    Returns:
+        The report, which says the same.
+    """
+    if share is None or not report.named("failed"):
+        return report
+    try:
+        place = share.store.keep_run(home / RUNS / report.run)
+        message = f"the notebooks and the logs of this run are in {place}"
+    except StoreError as error:
+        message = f"the notebooks of this run are only here: {error.message}"
+    if tell is not None:
+        tell(ev.Warned(message=message, time=time.time()))
+    return msgspec.structs.replace(report, warnings=(*report.warnings, message))

@@ -6,7 +6,7 @@ alone, so nothing is fetched that nobody needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -77,18 +77,10 @@ class Survey:
         """
         found: dict[str, Standing] = {}
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for names in self._generations():
+            for names in generations(self._graph, self._order):
                 looked = pool.map(self._standing, names, [found] * len(names))
                 found |= dict(zip(names, looked, strict=True))
         return found
-
-    def _generations(self) -> list[list[str]]:
-        """The tasks by their distance from the top; none needs another of its own generation."""
-        depth: dict[str, int] = {}
-        for name in self._order:
-            depth[name] = 1 + max((depth[up] for up in self._graph.upstream[name]), default=-1)
-        count = max(depth.values()) + 1
-        return [[name for name in self._order if depth[name] == i] for i in range(count)]
 
     def _standing(self, name: str, above: Mapping[str, Standing]) -> Standing:
         task, facts, record = self._graph.tasks[name], self._facts[name], self._records.get(name)
@@ -121,3 +113,18 @@ class Survey:
                 return Standing(decision=decision, offer=found, stored=latest, warning=text)
         text = f"upstream '{task.name}' is stale; what is here is taken"
         return Standing(decision=decision, offer=here, warning=text if here else None)
+
+
+def generations(graph: Graph, order: Sequence[str]) -> list[list[str]]:
+    """Tasks by their distance from the top; none needs another of its own generation.
+
+    Args:
+        graph: the pipeline.
+        order: the tasks, upstreams first; those of others are left out.
+    """
+    depth: dict[str, int] = {}
+    for name in order:
+        ups = (depth[up] for up in graph.upstream[name] if up in depth)
+        depth[name] = 1 + max(ups, default=-1)
+    count = max(depth.values(), default=-1) + 1
+    return [[name for name in order if depth[name] == i] for i in range(count)]

@@ -29,6 +29,9 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds."""
 
+REPLY = 60.0
+"""Seconds that an operation may take, beside the time for its bytes."""
+
 _FINAL = {
     errno.ENOSPC,
     errno.EROFS,
@@ -159,13 +162,15 @@ def is_final(error: Exception) -> bool:
     return isinstance(error, ValueError | TypeError | LookupError | ImportError | AttributeError)
 
 
-def open_remote(url: str, base: Path) -> Remote:
+def open_remote(url: str, base: Path, tries: int = TRIES, reply: float = REPLY) -> Remote:
     """The place at an address.
 
     Args:
         url: a path, ``file://…``, or what fsspec understands: ``s3://bucket/folder``,
             ``gs://…``, ``az://…``, ``memory://…``.
         base: the folder that a relative path starts from.
+        tries: how often an operation is tried.
+        reply: seconds that each try may take, beside the time for its bytes.
 
     Raises:
         UsageError: there is no such kind of place, or a library is missing.
@@ -173,10 +178,10 @@ def open_remote(url: str, base: Path) -> Remote:
     if (folder := local_folder(url, base)) is not None:
         from nbpipe.store.remote_folder import FolderRemote
 
-        return Patient(FolderRemote(folder), shown_url(url))
+        return Patient(FolderRemote(folder), shown_url(url), tries)
     from nbpipe.store.remote_fsspec import FsspecRemote
 
-    return Patient(FsspecRemote(url), shown_url(url))
+    return Patient(FsspecRemote(url, reply), shown_url(url), tries)
 
 
 def local_folder(url: str, base: Path) -> Path | None:
@@ -197,6 +202,7 @@ def shown_url(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    silent = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    text = str(error) or silent
     first = text.splitlines()[0]
     return first if len(first) <= 300 else f"{first[:299]}…"

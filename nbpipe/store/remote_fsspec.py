@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpipe.errors import UsageError
-
-REPLY = 60.0
-"""Seconds that an operation may take, beside the time for its bytes."""
+from nbpipe.store.remote import REPLY
 
 SLOWEST = 256 * 1024
 """Bytes a second; a transfer that is slower is given up, and tried again."""
@@ -36,13 +34,15 @@ class FsspecRemote:
 
     Args:
         url: such as ``s3://bucket/folder``.
+        reply: seconds that an operation may take, beside the time for its bytes.
 
     Raises:
         UsageError: fsspec does not know this kind of address, or a library is missing.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reply: float = REPLY) -> None:
         self._fs, self._root = _opened(url)
+        self._reply = reply
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None: there is none."""
@@ -90,7 +90,7 @@ class FsspecRemote:
         from fsspec.asyn import sync
 
         method = getattr(self._fs, f"_{name}")
-        return sync(self._fs.loop, method, *args, timeout=REPLY + size / SLOWEST)
+        return sync(self._fs.loop, method, *args, timeout=self._reply + size / SLOWEST)
 
 
 def _is_object_storage(fs: Any) -> bool:

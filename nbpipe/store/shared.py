@@ -36,6 +36,9 @@ from nbpipe.store.remote import Remote, open_remote, shown_url
 AT_ONCE = 8
 """Objects that are moved or looked at at the same time."""
 
+DUMP = ".dump"
+"""Suffix of the variables of a task that failed, in the folder of a run."""
+
 FETCHES = 2
 """How often an object is fetched whose bytes do not have its digest: they may break on the way."""
 
@@ -148,10 +151,13 @@ class SharedStore:
     def keep_run(self, folder: Path) -> str:
         """Copy the files of a run's folder; returns where they are.
 
+        The variables of what failed stay here: they may hold what is for nobody else.
+
         Raises:
             StoreError: they cannot be written.
         """
-        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        there = (path for path in sorted(folder.iterdir()) if path.is_file())
+        files = [path for path in there if path.suffix != DUMP]
         _each(lambda path: self._remote.put(f"runs/{folder.name}/{path.name}", path), files)
         return f"{self.shown}/runs/{folder.name}"
 

@@ -28,7 +28,7 @@ class StatusRow(msgspec.Struct, frozen=True, kw_only=True):
         reason: the first reasons, in one line; "" when there is nothing to say.
         last_run: end of the last good run, seconds since the epoch (UTC); None: never.
         seconds: duration of the last good run; None: never.
-        products: paths relative to the root.
+        products: paths relative to the root; of a table or view its name.
         source: as the spec says.
         upstream: names of its direct upstreams.
     """
@@ -127,7 +127,7 @@ def _row(graph: Graph, decision: Decision, record: Record | None) -> StatusRow:
         reason=one_line(decision),
         last_run=None if good is None else good.started + good.seconds,
         seconds=None if good is None else good.seconds,
-        products=tuple(task.products.values()),
+        products=tuple(task.shown(path) for path in task.products.values()),
         source=task.source,
         upstream=graph.upstream[task.name],
     )
