@@ -78,6 +78,12 @@ PRODUCTS = [
         {"output/select.txt": "['int', 'str'] 6", "output/region-1.txt": "south"},
         marks=process,
     ),
+    pytest.param(
+        "serializers",
+        {"output/mean.txt": "3.0", "output/report.md": "MEAN 3.0\nHALVES [('HALF-0', 15)"},
+        marks=process,
+    ),
+    pytest.param("stores", {"output/sum.txt": "6", "output/parts/2.txt": "2"}, marks=process),
     pytest.param("hooks", {"output/sum.txt": "3"}, marks=process),
     pytest.param("early-stop", {"output/work.txt": "LETTER\n"}, marks=process),
     pytest.param("import", {"output/model.txt": "7.5"}, marks=kernel),
@@ -122,6 +128,8 @@ RERUNS = [
     ("functions", "settings.py", '"id", "name"', '"name", "id"', ["select"]),
     ("functions", "settings.py", "return 2 * factor", "return factor * 2", []),
     ("functions", "settings.py", '"north", "south"', '"north", "south", "west"', ["region-2"]),
+    ("serializers", "shouting.py", "obj.upper()", "obj.lower()", ["report"]),
+    ("serializers", "tasks.py", "[0] + part", "[0] + 2 * part", ["half-0", "half-1", "report"]),
     ("hooks", "hooks.py", "> limit, f", ">= limit, f", ["load"]),
     ("hooks", "pipeline.yaml", "limit: 2", "limit: 1", ["load"]),
     ("hooks", "hooks.py", "params['rows']}", "params['rows']}!", []),
@@ -245,6 +253,39 @@ def test_a_function_that_gives_no_value_ends_the_build_before_anything_runs(
     project.edit("settings.py", old, new)
     assert what in nbpipe("build", cwd=project.root, code=2)
     assert not (project.root / "output").exists()
+
+
+# --- databases and stores -------------------------------------------------------------------
+
+
+@process
+def test_a_database_is_filled_and_read_again_where_it_must_be(copy: Callable[[str], Copy]) -> None:
+    project = copy("sql")
+    assert project.build() == sorted(Pipeline.load(project.root).graph.tasks)
+    assert project.read("output/joined.txt") == (
+        'shops and totals\n"shop","total"\n"north","8"\n"south","4"\n"shop"\n"north"\n"south"\n'
+    )
+    assert project.build() == []
+    project.edit("sql/by-shop.sql", "-- what each shop has sold", "-- sales\n-- by shop")
+    assert project.build() == []
+    project.edit("data/header.txt", "shops", "all shops")
+    assert project.build() == ["join"]
+    project.edit("pipeline.yaml", "least: 2", "least: 5")
+    assert project.build() == ["best", "by-shop", "chunks", "dump", "join", "move", "moved"]
+
+
+@process
+def test_what_a_client_of_files_keeps_is_not_made_again(copy: Callable[[str], Copy]) -> None:
+    project = copy("stores")
+    project.build()
+    shutil.rmtree(project.root / "output")
+    assert project.build() == []
+    assert project.read("output/parts/3.txt") == "3"
+    shutil.rmtree(project.root / "output")
+    shutil.rmtree(project.root / ".nbpipe")
+    assert project.build() == []
+    project.edit("tasks.py", "1\\n2\\n3", "1\\n2")
+    assert project.build() == ["numbers", "total"]
 
 
 # --- hooks ----------------------------------------------------------------------------------

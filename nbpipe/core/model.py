@@ -6,19 +6,21 @@ since the epoch (UTC).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from nbpipe.core.options import NO_HOOKS, PLAIN, Call, HookCall, Hooks, NotebookOptions
+from nbpipe.core.work import LINKS, PLAIN_FUNCTION, READS_FILE, Relation, ScriptWork, Serializing
 
 State = Literal["new", "stale", "fresh", "queued", "running", "failed", "blocked"]
 """What a view can say of a task."""
 
 STATES: tuple[State, ...] = get_args(State)
 
-Kind = Literal["notebook", "function"]
-"""How a source runs: converted to a notebook, or called as ``module.function``."""
+Kind = Literal["notebook", "function", "script"]
+"""How a source runs: as a notebook, called as ``module.function``, or as its `ScriptWork` says."""
 
 Product = str | dict[str, str] | None
 """One unnamed path, named paths, or nothing."""
@@ -81,6 +83,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         options: of a notebook.
         calls: the params that a function of the project gives, by name; until it has been
             called, ``params`` holds what the spec says of it.
+        serializing: of a function: what stands between it and the disk.
+        work: of a script: what runs it; None for the other kinds.
+        relations: the tables and views among the products, by the paths of the notes for them.
+        client: gives hooks a client of the task's database; None: it has none.
         at: where the spec declares it.
     """
 
@@ -98,6 +104,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hooks: Hooks = NO_HOOKS
     options: NotebookOptions = PLAIN
     calls: dict[str, Call] = {}
+    serializing: Serializing = PLAIN_FUNCTION
+    work: ScriptWork | None = None
+    relations: dict[str, Relation] = {}
+    client: Call | None = None
     at: Location | None = None
 
     @property
@@ -131,9 +141,40 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def files(self) -> dict[str, str]:
-        """Files that the task reads and that its params name as ``resources_``, by their names."""
+        """Files that the task reads, by their names.
+
+        They are those that its params name as ``resources_``, and a source that is no code.
+        """
         found = self.params.get(RESOURCES)
-        return found if isinstance(found, dict) else {}
+        files = found if isinstance(found, dict) else {}
+        if self.work is not None and self.work.tool in READS_FILE:
+            return {**files, "": self.source}
+        return files
+
+    def given(self, place: Callable[[str], str] = str) -> Product:
+        """The products as sources are told of them: of a relation its name in SQL.
+
+        Args:
+            place: turns a path relative to the root into the path that is wanted.
+        """
+        known = self.relations
+        told = {k: known[p].text if p in known else place(p) for k, p in self.products.items()}
+        return told.get("") if not isinstance(self.product, dict) else told
+
+    def shown(self, path: str) -> str:
+        """A product as a reader knows it: its path, or of a table or view its name."""
+        relation = self.relations.get(path)
+        return path if relation is None else f"{relation.kind} {relation.text}"
+
+    @property
+    def is_link(self) -> bool:
+        """Whether its products are files that others make."""
+        return self.work is not None and self.work.tool in LINKS
+
+    @property
+    def is_input(self) -> bool:
+        """Whether its products count as new in every build."""
+        return self.work is not None and self.work.tool == "input"
 
 
 KernelStart = Literal["fork", "pool", "cold"]
@@ -167,6 +208,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         extract_product: True: sources declare ``product``; False: the spec's tasks do.
         outdated_by_code: False: a change of code makes no task stale.
         store: address of the store in which results are shared; None: they are not.
+        compat: the package whose imports nbpipe answers in the processes of tasks; None: none.
     """
 
     extract_upstream: bool = True
@@ -177,6 +219,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outdated_by_code: bool = True
     kernels: Kernels = Kernels()
     store: str | None = None
+    compat: str | None = None
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +255,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
             None: it could.
         warnings: what is doubtful, one sentence each.
         product: what it says of its products, where it is asked; None: nothing.
+        relations: those of them that are tables or views, by the paths of the notes for them.
     """
 
     upstream: tuple[str, ...] = ()
@@ -219,6 +263,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
     warnings: tuple[str, ...] = ()
     product: Product = None
+    relations: dict[str, Relation] = {}
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -438,6 +483,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         exporter_options: given to nbconvert's exporter.
         cwd: absolute folder in which a notebook runs; "": the root.
         hooks: what is called in the place of ``source``; empty: nothing is.
+        serializing: what stands between a function and the disk.
+        work: of a script: what runs it.
+        relations: the tables and views among the products.
+        text: of a script: its source's text.
         timeout: seconds for the whole task; None: no limit.
         attempt: 1 for the first try.
         environ: environment variables to add for the task's process.
@@ -463,6 +512,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     exporter_options: dict[str, Any] = {}
     cwd: str = ""
     hooks: tuple[HookCall, ...] = ()
+    serializing: Serializing = PLAIN_FUNCTION
+    work: ScriptWork | None = None
+    relations: tuple[Relation, ...] = ()
+    text: str = ""
     timeout: float | None = None
     attempt: int = 1
     environ: dict[str, str] = {}

@@ -69,6 +69,7 @@ class NotebookOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         analysis: what is checked before anything runs.
         beside_source: True: it runs in the folder of its source; False: in the root.
         checks_kernel: False: a kernel that is not installed is found only when it should start.
+        debug_later: True: the frames of a failed cell are kept for a debugger.
     """
 
     keys: tuple[str, ...] = (NOTEBOOK_KEY,)
@@ -77,6 +78,7 @@ class NotebookOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     analysis: Analysis = "disable"
     beside_source: bool = False
     checks_kernel: bool = True
+    debug_later: bool = False
 
 
 NO_HOOKS = Hooks()
@@ -94,6 +96,8 @@ class HookTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         product: declared products.
         upstream: value of ``upstream``; None: it has none.
         params: values given to the source.
+        client: gives the client of its database; None: it has none.
+        relations: the names in SQL of those products that are tables or views.
     """
 
     name: str
@@ -101,6 +105,8 @@ class HookTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     product: str | dict[str, str] | None = None
     upstream: dict[str, Any] | None = None
     params: dict[str, Any] = {}
+    client: Call | None = None
+    relations: tuple[str, ...] = ()
 
 
 class HookCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -89,15 +89,20 @@ def offer(task: Task, facts: Facts, record: Record | None) -> str | None:
     The executed notebook does not count, since it holds times. A task that makes nothing else
     is represented by the digest of its last good run's inputs.
     """
-    if not task.data:
+    if not task.data or task.is_input:
         return record.good.output if record is not None and record.good is not None else None
     pairs = {key: (path, facts.products.get(path)) for key, path in task.data.items()}
     known = {key: (path, digest) for key, (path, digest) in pairs.items() if digest is not None}
     return output_digest(known) if len(known) == len(pairs) else None
 
 
-def output_of(task: Task, inputs: Inputs, products: Mapping[str, str]) -> str:
-    """The digest that consumers see after a good run, to be recorded."""
+def output_of(task: Task, inputs: Inputs, products: Mapping[str, str], run: str = "") -> str:
+    """The digest that consumers see after a good run, to be recorded.
+
+    An input counts as new in every run, whatever its bytes.
+    """
+    if task.is_input:
+        return value_digest(["input", run, dict(products)])
     if not task.data:
         # Without the text: after an edit of comments alone a forced run changes nothing below it.
         code_alone = msgspec.structs.replace(inputs, text="")
@@ -169,6 +174,8 @@ def _differences(
     elif record.state == "started":
         yield Reason("interrupted", "the last run did not end")
     good = record.good
+    if task.is_input:
+        yield Reason("input", "an input counts as new in every build")
     if good is None:
         if record.state == "done":
             yield Reason("new", "never run")
@@ -218,7 +225,7 @@ def _module_differences(
         if path in then and then[path] is None:
             yield Reason("module", f"module {path} was edited while the task ran")
         elif now.get(path) != then.get(path) or (path in now) != (path in then):
-            what, used = ("hook", "called") if "::" in path else ("module", "imported")
+            what, used = ("function", "called") if "::" in path else ("module", "imported")
             gone = f"is no longer {used}" if path not in now else None
             added = f"is newly {used}" if path not in then else None
             yield Reason(what, f"{what} {path} {gone or added or 'changed'}")
@@ -244,7 +251,7 @@ def _product_differences(task: Task, facts: Facts, good: Good) -> Iterator[Reaso
         recorded = good.products.get(path)
         digest = facts.products.get(path)
         if digest is None:
-            yield Reason("product-missing", f"product {path} is missing")
+            yield Reason("product-missing", f"product {task.shown(path)} is missing")
         elif recorded is not None and digest != recorded.digest:
             yield Reason("product-changed", f"product {path} was changed since it was built")
 

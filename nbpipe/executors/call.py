@@ -26,7 +26,7 @@ import msgspec
 from nbpipe.core.model import Failure, Job, Outcome
 from nbpipe.core.options import HookCall
 from nbpipe.errors import EARLY_STOP, did_you_mean
-from nbpipe.executors import failures
+from nbpipe.executors import failures, inside, serializing
 from nbpipe.executors.hints import EXIT, Scene, hint_for
 from nbpipe.executors.hooks import call_hooks
 
@@ -49,7 +49,8 @@ def main() -> None:
     _prepare_streams()
     sys.path.insert(0, job.root)
     sys.argv = [job.source]
-    failure = run(job)
+    inside.prepare()
+    failure = run(job, on_error=inside.keeper(job))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     outcome = Outcome(failure=failure, versions={"python": platform.python_version()})
@@ -83,23 +84,35 @@ def _prepare_streams() -> None:
     faulthandler.enable()
 
 
-def run(job: Job, keep: Callable[[Any], None] | None = None) -> Failure | None:
+def run(
+    job: Job,
+    keep: Callable[[Any], None] | None = None,
+    *,
+    find: Callable[[str], Callable[..., Any]] | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
+) -> Failure | None:
     """Import and call the function, or the hooks in its place.
 
     Args:
         job: what to call.
         keep: takes what the function returns; None: nobody wants it.
+        find: gives the function of a dotted name; None: it is imported.
+        on_error: looks at an error of the function while its frames are there; None: nobody.
 
     Returns:
         Why it failed; None: it returned.
     """
-    hook = None
+    hook, find = None, find or find_function
     try:
         for hook in call_hooks(job.hooks, find, taken):
             job = msgspec.structs.replace(job, source=hook.call.function)
-        if not job.hooks:
+        if job.work is not None and not job.hooks:
+            from nbpipe.executors import work
+
+            work.run(job, find)
+        elif not job.hooks:
             function = find(job.source)
-            given = arguments(function, job) if keep is None else alone(function, job)
+            given = arguments(function, job, find) if keep is None else alone(function, job)
             result = function(**given)
             if inspect.iscoroutine(result):
                 import asyncio
@@ -107,13 +120,18 @@ def run(job: Job, keep: Callable[[Any], None] | None = None) -> Failure | None:
                 result = asyncio.run(result)
             if keep is not None:
                 keep(result)
+            else:
+                serializing.write(job, result, find)
     except _CannotCall as error:
         return _of_hook(error.failure, hook)
     except SystemExit as error:
         said = f"sys.exit({error.code!r}) was called"
         return _of_hook(_explain(job, error, said, EXIT), hook)
     except BaseException as error:
-        return _of_hook(_explain(job, error, _text(error)), hook)
+        failure = _explain(job, error, _text(error))
+        if on_error is not None and failure.error != EARLY_STOP:
+            on_error(error)
+        return _of_hook(failure, hook)
     return None
 
 
@@ -124,7 +142,7 @@ def _of_hook(failure: Failure, hook: HookCall | None) -> Failure:
     return msgspec.structs.replace(failure, message=f"{hook.whose}: {failure.message}")
 
 
-def find(dotted: str) -> Callable[..., Any]:
+def find_function(dotted: str) -> Callable[..., Any]:
     """The function of a dotted name."""
     name, _, attribute = dotted.rpartition(".")
     try:
@@ -148,10 +166,11 @@ def _functions(module: ModuleType) -> list[str]:
     return [name for name, value in vars(module).items() if inspect.isfunction(value)]
 
 
-def arguments(function: Callable[..., Any], job: Job) -> dict[str, Any]:
+def arguments(
+    function: Callable[..., Any], job: Job, find: Callable[[str], Callable[..., Any]]
+) -> dict[str, Any]:
     """Of product, upstream and params those that the function's signature names."""
-    offered = {"product": job.product, "upstream": job.upstream, **job.params}
-    return taken(function, offered, job.source)
+    return taken(function, serializing.offered(job, find), job.source)
 
 
 def alone(function: Callable[..., Any], job: Job) -> dict[str, Any]:

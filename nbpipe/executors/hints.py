@@ -55,6 +55,8 @@ def _module(message: str, scene: Scene) -> str | None:
     if not found:
         return None
     name, not_a_package = found.groups()
+    if name == "ploomber":
+        return "write 'compat: ploomber' under 'meta:' in pipeline.yaml: nbpipe then answers for it"
     if not_a_package:
         return f"a file of yours may hide the package '{name.partition('.')[0]}'"
     if "." in name:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nbpipe.core.options import HookCall
 from nbpipe.core.options import HookTask as TaskData
+
+Find = Callable[[str], Callable[..., Any]]
+"""Gives the function of a dotted name."""
 
 
 class HookTask:
@@ -19,18 +23,27 @@ class HookTask:
         product: a path, paths by name, or None.
         upstream: paths of the products of each upstream task, by its name.
         params: values given to the source, ``product`` and ``upstream`` included.
-        client: None: the task has no client.
     """
 
-    def __init__(self, data: TaskData) -> None:
+    def __init__(self, data: TaskData, find: Find | None = None) -> None:
         self.name = data.name
         self.source = data.source
-        self.product = paths(data.product)
-        self.upstream = paths(data.upstream)
+        self.product = paths(data.product, data.relations)
+        self.upstream = paths(data.upstream, data.relations)
         self.params = {**data.params, "product": self.product}
         if self.upstream is not None:
             self.params["upstream"] = self.upstream
-        self.client = None
+        self._call = data.client
+        self._find = find
+
+    @cached_property
+    def client(self) -> Any:
+        """The client of the task's database; None: it has none."""
+        if self._call is None or self._find is None:
+            return None
+        from nbpipe.executors.sql import client_of
+
+        return client_of(self._call, self._find)
 
     def __str__(self) -> str:
         return self.name
@@ -42,8 +55,8 @@ class HookTask:
 class HookDag(Mapping[str, HookTask]):
     """All tasks by their names, as a hook of the pipeline gets them."""
 
-    def __init__(self, tasks: tuple[TaskData, ...]) -> None:
-        self._tasks = {task.name: HookTask(task) for task in tasks}
+    def __init__(self, tasks: tuple[TaskData, ...], find: Find | None = None) -> None:
+        self._tasks = {task.name: HookTask(task, find) for task in tasks}
 
     def __getitem__(self, name: str) -> HookTask:
         return self._tasks[name]
@@ -55,17 +68,24 @@ class HookDag(Mapping[str, HookTask]):
         return len(self._tasks)
 
 
-def paths(value: Any) -> Any:
-    """Texts as paths, in mappings too."""
+def paths(value: Any, relations: Collection[str] = ()) -> Any:
+    """Texts as paths, in mappings too; the names of tables and views stay texts."""
     if isinstance(value, Mapping):
-        return {key: paths(one) for key, one in value.items()}
-    return Path(value) if isinstance(value, str) else value
+        return {key: paths(one, relations) for key, one in value.items()}
+    if isinstance(value, str):
+        return value if value in relations else Path(value)
+    return value
 
 
-def offered(call: HookCall) -> dict[str, Any]:
-    """What a hook may ask for by the names of its parameters."""
+def offered(call: HookCall, find: Find | None = None) -> dict[str, Any]:
+    """What a hook may ask for by the names of its parameters.
+
+    Args:
+        call: the hook.
+        find: gives the function of a dotted name, for clients; None: there are none.
+    """
     if call.task is not None:
-        task = HookTask(call.task)
+        task = HookTask(call.task, find)
         given = {
             "task": task,
             "product": task.product,
@@ -74,7 +94,7 @@ def offered(call: HookCall) -> dict[str, Any]:
             "client": task.client,
         }
     else:
-        given = {"dag": HookDag(call.tasks)}
+        given = {"dag": HookDag(call.tasks, find)}
         if call.hook == "on_finish":
             given["report"] = _report(call)
         if call.hook == "on_failure":
@@ -95,7 +115,7 @@ def _report(call: HookCall) -> dict[str, list[Any]]:
 
 def call_hooks(
     calls: tuple[HookCall, ...],
-    find: Callable[[str], Callable[..., Any]],
+    find: Find,
     chosen: Callable[..., dict[str, Any]],
 ) -> Iterator[HookCall]:
     """Call hooks one after another.
@@ -113,4 +133,4 @@ def call_hooks(
         yield call
         function = find(call.call.function)
         named = call.call
-        function(**chosen(function, offered(call), named.function, named.arguments))
+        function(**chosen(function, offered(call, find), named.function, named.arguments))

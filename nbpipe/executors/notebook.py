@@ -1,7 +1,8 @@
 """Runs a job's notebook in a fresh kernel, through nbclient.
 
-What each part does: ``kernel`` starts and ends the process, ``client`` runs cells and collects
-outputs, ``failures`` and ``hints`` explain an error, ``document`` saves, ``convert`` converts.
+What each part does: ``kernel`` starts and ends the process, ``channels`` connects to it, ``client``
+runs cells and collects outputs, ``failures`` and ``hints`` explain an error, ``document`` saves,
+``convert`` converts.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import msgspec
 from nbpipe.core.model import Failure, Job
 from nbpipe.core.options import Call
 from nbpipe.executors import call as calling
+from nbpipe.executors import inside
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ def main() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
     calling.leave_with_parent(int(sys.argv[2]))
     sys.path.insert(0, request.root)
+    inside.prepare()
     values: list[Any] = []
     failure = None
     for one in request.calls:
@@ -80,6 +82,8 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: it has none.
     """
+    if callable(describe := getattr(value, "as_dict", None)):  # a pipeline
+        return plain(describe())
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):

@@ -98,7 +98,7 @@ def _read_python(tagged: _Place | None, places: Sequence[_Place]) -> Declared:
     used = [use for place, tree in parsed for use in _uses(place, tree)]
     names = [*said, *magic] if said is not None else magic or None
     warned = list(_differing_magic(said, magic))
-    problem = next(_syntax_problems(places), None)
+    problem = next(_syntax_problems(place for place, tree in trees if tree is None), None)
     if names is None:
         return _declared(used, (), (), problem)
     return _declared(names, used, warned, problem)

@@ -18,6 +18,9 @@ DEFAULT = "pipeline.yaml"
 LEVELS = 6
 """So many folders, from the first one upward, are searched for a settings file."""
 
+PROJECT_FILES = ("setup.py", "pyproject.toml", "setup.cfg")
+"""One of these is in the folder of a project that is installed as a package."""
+
 _SETTINGS = (("setup.cfg", b"[ploomber]"), ("pyproject.toml", b"[tool."))
 
 
@@ -40,6 +43,22 @@ def named(folder: str) -> tuple[str | None, str]:
             break
         folder = above
     return None, DEFAULT
+
+
+def in_package(folder: str, name: str) -> str | None:
+    """The spec of the one package below ``src`` that has one; None: there is none, or several.
+
+    Looked for only in the folder of a ``setup.py``, ``setup.cfg`` or ``pyproject.toml``.
+    """
+    if not any(os.path.isfile(os.path.join(folder, one)) for one in PROJECT_FILES):
+        return None
+    try:
+        packages = os.listdir(os.path.join(folder, "src"))
+    except OSError:
+        return None
+    paths = [os.path.join(folder, "src", package, name) for package in packages]
+    found = [path for path in paths if os.path.isfile(path)]
+    return found[0] if len(found) == 1 else None
 
 
 def env_elsewhere(spec_file: str) -> str:

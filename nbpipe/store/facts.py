@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nbpipe.core.fingerprint import code_digest, function_digest, text_digest, value_digest
+from nbpipe.core.fingerprint import text_digest
 from nbpipe.core.model import (
     Declared,
     Facts,
@@ -22,17 +22,17 @@ from nbpipe.core.model import (
 from nbpipe.errors import Problem, SpecError
 from nbpipe.store.analysis import check_notebook
 from nbpipe.store.cache import Consulted
+from nbpipe.store.codes import DEFAULT_KERNEL, code_of, kernel_of
 from nbpipe.store.functions import function_declared, module_file
 from nbpipe.store.given import given_values, shaping
-from nbpipe.store.hookfacts import hook_digests
+from nbpipe.store.hookfacts import around_digests
 from nbpipe.store.imports import ImportFollower
 from nbpipe.store.products import digest_product
 from nbpipe.store.reading import quick_cells
 from nbpipe.store.records import RecordStore
+from nbpipe.store.scripts import script_declared, script_text, template_digests
 from nbpipe.store.sources import Source, declared, parse_source, read_text, to_notebook
 from nbpipe.store.specproducts import declared_product
-
-DEFAULT_KERNEL = "python3"
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +119,8 @@ class Gatherer:
         Raises:
             SpecError: it cannot be read.
         """
+        if task.work is not None:
+            return script_text(self.root, task)
         path = self._path(task)
         return read_text(self.root / path, path)
 
@@ -159,7 +161,7 @@ class Gatherer:
         products = self.products(task, record)
         try:
             text = self.text(task)
-            source = None if task.kind == "function" else parse_source(text, task.source)
+            source = parse_source(text, task.source) if task.kind == "notebook" else None
             inputs = self._inputs(task, text, source, record, follower)
         except SpecError as error:
             inputs = self._bare_inputs(task)
@@ -191,7 +193,7 @@ class Gatherer:
             SpecError: the source cannot be read.
         """
         text = self.text(task)
-        source = None if task.kind == "function" else parse_source(text, task.source)
+        source = parse_source(text, task.source) if task.kind == "notebook" else None
         inputs = self._inputs(task, text, source, None, None)
         before = {path: digest_product(self.root / path) for path in task.data.values()}
         return Taken(
@@ -206,14 +208,14 @@ class Gatherer:
         )
 
     def kernel(self, task: Task) -> str:
-        """The kernel that runs a task: the spec's, else the source's, else ``python3``.
+        """The kernel that runs a task: the spec's, else the source's, else that of its language.
 
         Raises:
             SpecError: the source cannot be read.
         """
         if task.kernel is not None:
             return task.kernel
-        return parse_source(self.text(task), task.source).kernel or DEFAULT_KERNEL
+        return kernel_of(parse_source(self.text(task), task.source))
 
     def strict_problems(self, task: Task) -> list[Problem]:
         """What a check that is strict finds in a task's notebook; nothing unless it asks for one.
@@ -240,7 +242,7 @@ class Gatherer:
                 fails.
         """
         assert taken.source is not None
-        kernel = task.kernel or taken.source.kernel or DEFAULT_KERNEL
+        kernel = task.kernel or kernel_of(taken.source)
         problems = self._regular_problems(task, taken.source)
         if problems:
             raise SpecError(problems)
@@ -264,7 +266,7 @@ class Gatherer:
         return "".join(f"{line}\n" for line in difflib.unified_diff(then, now, *names, lineterm=""))
 
     def _path(self, task: Task) -> str:
-        return task.source if task.kind == "notebook" else module_file(self.root, task.source)
+        return module_file(self.root, task.source) if task.kind == "function" else task.source
 
     def _declared(self, task: Task, text: str, record: Record | None) -> Declared:
         good = record.good if record is not None else None
@@ -273,6 +275,8 @@ class Gatherer:
         knows = good is not None and not (extracts and good.declared.product is None)
         if good is not None and knows and same and good.inputs.text == text_digest(text):
             return good.declared
+        if task.work is not None:
+            return script_declared(text, task)
         if task.kind == "function":
             return function_declared(text, task.source, self._path(task))
         if not extracts:
@@ -292,13 +296,13 @@ class Gatherer:
         digest = text_digest(text)
         good = record.good if record is not None else None
         follower = follower or ImportFollower(self.root)
-        modules = hook_digests(self.root, task.hooks, follower)
+        modules = around_digests(self.root, task, follower)
         if not self.spec.meta.outdated_by_code:
             code = ""
         elif good is not None and (good.inputs.source, good.inputs.text) == (task.source, digest):
-            code = good.inputs.code or _code(task, text, source)
+            code = good.inputs.code or code_of(task, text, source)
         else:
-            code = _code(task, text, source)
+            code = code_of(task, text, source)
         if self.spec.meta.outdated_by_code:
             modules |= self._modules(task, text, source, follower)
         return msgspec.structs.replace(
@@ -321,12 +325,14 @@ class Gatherer:
             params=task.params,
             product=task.product,
             kernel=task.kernel or "",
-            options=shaping(task.options),
+            options=shaping(task),
         )
 
     def _modules(
         self, task: Task, text: str, source: Source | None, follower: ImportFollower
     ) -> dict[str, str | None]:
+        if task.work is not None:
+            return template_digests(self.root, task, text)
         if source is None:
             path = self._path(task)
             module = task.source.rpartition(".")[0]
@@ -340,14 +346,6 @@ class Gatherer:
             return {}
         beside = (self.root / task.source).parent if task.options.beside_source else None
         return dict(follower.digests(source.cells, task.source, beside))
-
-
-def _code(task: Task, text: str, source: Source | None) -> str:
-    """Digest of the code and of what the source says about its kernel."""
-    if source is None:
-        return function_digest(text, task.source.rpartition(".")[2])
-    kernel = source.kernel or DEFAULT_KERNEL
-    return value_digest([kernel, source.language, code_digest(source.cells, source.language)])
 
 
 def _is_of(record: Record, task: Task) -> bool:

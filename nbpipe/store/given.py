@@ -29,11 +29,12 @@ def given_values(task: Task, upstream: Mapping[str, Any] | None) -> Given:
     """
     folder = posixpath.dirname(task.source) if task.options.beside_source else ""
     if not folder:
-        return Given(task.product, upstream, task.params)
+        return Given(task.given(), upstream, task.params)
     params = dict(task.params)
     if RESOURCES in params:
         params[RESOURCES] = _placed(params[RESOURCES], folder)
-    return Given(_placed(task.product, folder), _placed(upstream, folder), params)
+    product = task.given(lambda path: str(_placed(path, folder)))
+    return Given(product, _placed(upstream, folder), params)
 
 
 def _placed(value: Any, folder: str) -> Any:
@@ -44,8 +45,17 @@ def _placed(value: Any, folder: str) -> Any:
     return value
 
 
-def shaping(options: NotebookOptions) -> dict[str, Any]:
+def shaping(task: Task) -> dict[str, Any]:
     """Those options that shape the products, so that another value makes the task stale."""
+    if task.work is not None:
+        return task.work.shaping
+    if task.serializing:
+        calls = zip(("serializer", "unserializer"), task.serializing.both, strict=True)
+        return {key: msgspec.to_builtins(call) for key, call in calls if call is not None}
+    return _of_notebook(task.options)
+
+
+def _of_notebook(options: NotebookOptions) -> dict[str, Any]:
     if options is PLAIN or options == PLAIN:
         return {}
     found: dict[str, Any] = {

@@ -6,6 +6,7 @@ A module counts when it lies under the root, found from the root itself or from 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -177,7 +178,7 @@ def search_roots(root: Path, extra: Sequence[Path] = ()) -> tuple[Path, ...]:
 
     ``sys.path`` holds what PYTHONPATH and the ``.pth`` files of editable installs say.
     """
-    installed = [Path(p).resolve() for p in sysconfig.get_paths().values()]
+    installed = _installed()
     found = [root, *(_absolute(root, str(p)) for p in extra)]
     for entry in sys.path:
         folder = _absolute(root, entry)
@@ -185,6 +186,12 @@ def search_roots(root: Path, extra: Sequence[Path] = ()) -> tuple[Path, ...]:
         if not packages and _inside(folder, root) and folder not in installed and folder.is_dir():
             found.append(folder)
     return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    """Where this interpreter keeps its libraries."""
+    return tuple(Path(p).resolve() for p in sysconfig.get_paths().values())
 
 
 def _absolute(root: Path, path: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nbpipe.core.model import Task
 from nbpipe.core.syntax import parse_python
+from nbpipe.core.work import TEMPLATES
 from nbpipe.errors import SpecError, StoreError
 from nbpipe.store.functions import module_file
 from nbpipe.store.sources import function_template, template
@@ -28,6 +29,8 @@ def new_sources(spec_file: Path) -> tuple[list[str], list[str]]:
     created: list[str] = []
     kept: list[str] = []
     for task in spec.tasks:
+        if task.work is not None and task.work.tool not in TEMPLATES:
+            continue  # its source is no text that could be begun
         path = _source_path(spec_file.parent, task)
         target = spec_file.parent / path
         if not target.exists():
@@ -43,7 +46,7 @@ def new_sources(spec_file: Path) -> tuple[list[str], list[str]]:
 
 
 def _source_path(root: Path, task: Task) -> str:
-    if task.kind == "notebook":
+    if task.kind != "function":
         return task.source
     try:
         return module_file(root, task.source)
@@ -75,7 +78,19 @@ def _defines(module: Path, task: Task) -> bool:
 def _text(task: Task) -> str:
     if task.kind == "function":
         return function_template(task.source)
+    if task.work is not None:
+        return SCRIPTS["shell" if task.work.tool == "shell" else "sql"][bool(task.relations)]
     return template(task.name, suffix=Path(task.source).suffix, kernel=task.kernel)
+
+
+SCRIPTS = {
+    "shell": ("echo 'replace this line' > {{product}}\n",) * 2,
+    "sql": (
+        "SELECT 1 AS replaced\n",
+        "DROP TABLE IF EXISTS {{product}};\n\nCREATE TABLE {{product}} AS\nSELECT 1 AS replaced\n",
+    ),
+}
+"""The beginnings of scripts that make files, and of those that make relations."""
 
 
 def _append_function(target: Path, task: Task) -> None:

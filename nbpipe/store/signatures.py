@@ -15,7 +15,7 @@ import sys
 from binascii import crc32
 
 import nbpipe
-from nbpipe.store.entrynames import env_elsewhere, named
+from nbpipe.store.entrynames import env_elsewhere, in_package, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,7 +213,8 @@ def _hold(
 def locate_spec(start: str) -> str | None:
     """The spec file that a folder belongs to: in it or above it; ``start`` may be the file itself.
 
-    It is called ``pipeline.yaml``, unless the environment or a settings file says otherwise.
+    It is called ``pipeline.yaml``, unless the environment or a settings file says otherwise, and
+    may lie in the package below ``src``.
 
     Returns:
         An absolute path; None: there is none.
@@ -230,6 +231,9 @@ def locate_spec(start: str) -> str | None:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return path
+        inner = in_package(folder, name)
+        if inner is not None:
+            return inner
         above = os.path.dirname(folder)
         if above == folder:
             return None

@@ -19,6 +19,8 @@ from nbpipe.store.env import Env, current_env, env_file_of
 from nbpipe.store.placeholders import Filler
 from nbpipe.store.signatures import locate_spec
 from nbpipe.store.specaround import Around
+from nbpipe.store.speccalls import call_key
+from nbpipe.store.specfactory import Factory, read_factory
 from nbpipe.store.specread import parse_spec
 from nbpipe.store.specsources import SourceLook
 from nbpipe.store.spectypes import SCRIPT_SUFFIXES
@@ -33,11 +35,13 @@ class Entry(msgspec.Struct, frozen=True):
         root: absolute folder to which its paths are relative.
         pattern: of scripts that say themselves what they make, relative to the root; "": there
             is a spec file.
+        data: the spec itself, as JSON, where Python describes it; empty: it is in the file.
     """
 
     file: Path
     root: Path
     pattern: str = ""
+    data: bytes = b""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -151,7 +155,10 @@ def load_spec(
         UsageError: the caller overrides a key that env.yaml has not.
     """
     env = env if env is not None else current_env()
-    data = _scripts(entry) if entry.pattern else _bytes(entry.file)
+    data = entry.data or (_scripts(entry) if entry.pattern else _bytes(entry.file))
+    factory = None if entry.data else read_factory(data, entry.file.name)
+    if factory is not None:
+        return _made(factory, entry, env, sources, values)
     said = env_file_of(entry.file, env, needed=b"{{" in data or b"import_tasks_from" in data)
     filler = Filler(entry.file, said, env)
     known = values if values is not None else known_values(entry.root)
@@ -161,8 +168,8 @@ def load_spec(
     try:
         spec = parse_spec(data, name, look, around)
     except SpecError as error:
-        raise (_unplaced(error) if entry.pattern else error) from None
-    settled = filler.settled and not entry.pattern and not around.calls
+        raise (_unplaced(error) if entry.pattern or entry.data else error) from None
+    settled = filler.settled and not (entry.pattern or entry.data or around.calls)
     return Reading(
         spec=spec,
         entry=entry,
@@ -173,6 +180,28 @@ def load_spec(
         pending=tuple(around.pending),
         warnings=tuple(filler.warnings()),
     )
+
+
+def _made(
+    factory: Factory, entry: Entry, env: Env, sources: bool, values: Mapping[str, Any] | None
+) -> Reading:
+    """The pipeline that a function describes, if it is known what it gave."""
+    known = values if values is not None else known_values(entry.root)
+    key, name = call_key(factory.call), entry.file.name
+    if key not in known:
+        return Reading(
+            spec=Spec(tasks=(), meta=factory.meta, file=name),
+            entry=entry,
+            env=env,
+            files=frozenset({entry.file}),
+            settled=False,
+            calls=(factory.call,),
+            pending=(factory.unknown(name),),
+        )
+    given = msgspec.structs.replace(entry, data=factory.spec(known[key], name))
+    reading = load_spec(given, env, sources=sources, values=values)
+    calls = (factory.call, *reading.calls)
+    return msgspec.structs.replace(reading, entry=entry, calls=calls, settled=False)
 
 
 def _bytes(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from nbpipe.core.model import Kind
-from nbpipe.store.spectypes import LATER_SUFFIXES, SCRIPT_SUFFIXES
+from nbpipe.store.spectypes import SCRIPT_SUFFIXES, TEMPLATE_SUFFIXES
 from nbpipe.store.yamlnodes import show
 
 MAX_NAME_BYTES = 200
@@ -17,7 +17,9 @@ def kind_of(source: str) -> Kind | None:
     suffix = PurePosixPath(source).suffix
     if suffix in SCRIPT_SUFFIXES:
         return "notebook"
-    if suffix.lower() in (*SCRIPT_SUFFIXES, *LATER_SUFFIXES):
+    if suffix in TEMPLATE_SUFFIXES:
+        return "script"
+    if suffix.lower() in (*SCRIPT_SUFFIXES, *TEMPLATE_SUFFIXES):
         return None
     parts = source.split(".")
     return "function" if len(parts) > 1 and all(part.isidentifier() for part in parts) else None

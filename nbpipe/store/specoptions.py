@@ -6,35 +6,16 @@ from typing import Any
 
 from msgspec import UNSET
 
-from nbpipe.core.model import Kind, Product
+from nbpipe.core.model import Product
 from nbpipe.core.options import ANALYSES, NOTEBOOK_KEY, PLAIN, Analysis, NotebookOptions
 from nbpipe.errors import did_you_mean
-from nbpipe.store.spectaskkeys import HookKeys, NotebookKeys
+from nbpipe.store.spectaskkeys import NotebookKeys, SerializerKeys
 from nbpipe.store.specwalk import Walk
-from nbpipe.store.yamlnodes import Mapping, join_key, show
+from nbpipe.store.yamlnodes import Mapping, Scalar, join_key, show
 
-TASK_CLASSES: dict[str, Kind] = {
-    "NotebookRunner": "notebook",
-    "ScriptRunner": "notebook",
-    "PythonCallable": "function",
-}
-"""How sources of Ploomber's task classes run."""
-
-LATER_CLASSES = ("ShellScript", "SQLScript", "SQLDump", "SQLTransfer", "SQLUpload", "Link", "Input")
-"""Task classes that Ploomber knows, and nbpipe not yet."""
-
-PRODUCT_CLASSES = ("File",)
-
-LATER_PRODUCTS: tuple[str, ...] = (
-    "SQLRelation",
-    "SQLiteRelation",
-    "PostgresRelation",
-    "GenericSQLRelation",
+NOTEBOOK_KEYS = frozenset(NotebookKeys.__struct_fields__) - frozenset(
+    SerializerKeys.__struct_fields__
 )
-LATER_PRODUCTS += ("GenericProduct", "GenericFile")
-"""Product classes that Ploomber knows, and nbpipe not yet."""
-
-NOTEBOOK_KEYS = frozenset(NotebookKeys.__struct_fields__) - frozenset(HookKeys.__struct_fields__)
 
 EXECUTORS = ("papermill", "ploomber-engine")
 
@@ -97,6 +78,7 @@ class OptionReader:
         """
         entry = self._entry
         self._check_executor()
+        self._check_suffix()
         if not self.said and keeps:
             return PLAIN
         keys = self._keys(product) if keeps else ()
@@ -107,6 +89,7 @@ class OptionReader:
             analysis=self._analysis(),
             beside_source=entry.local_execution is True,
             checks_kernel=entry.check_if_kernel_installed is not False,
+            debug_later=entry.debug_mode == "later",
         )
 
     def kernel(self) -> str | None:
@@ -126,14 +109,23 @@ class OptionReader:
         )
         return [(at, given) for at, given in pairs if given]
 
+    def _check_suffix(self) -> None:
+        """A source is read by its own suffix, and by no other."""
+        said, source = self._entry.ext_in, self._node.get("source")
+        if not isinstance(said, str) or not isinstance(source, Scalar):
+            return
+        if said.lstrip(".") != source.text.rpartition(".")[2]:
+            hint = "rename the source, so that its suffix tells the format"
+            self.report("ext_in", f"{show(said)} is not the source's suffix", hint)
+
     def _check_executor(self) -> None:
         entry = self._entry
         if entry.executor is not UNSET and entry.executor not in EXECUTORS:
             what = f"{show(str(entry.executor))} is no executor of notebooks"
             self.report("executor", what, did_you_mean(str(entry.executor), EXECUTORS))
-        if entry.debug_mode not in (UNSET, None):
+        if entry.debug_mode not in (UNSET, None, "later"):
             what = f"{show(str(entry.debug_mode))} is not supported"
-            hint = "remove it: the failed notebook is kept, and the error names cell and line"
+            hint = "write 'later', or remove it and call 'nbpipe build --debug'"
             self.report("debug_mode", what, hint)
         for at, given in self._params():
             for name in given.keys() - _NO_EFFECT - {"kernel_name"}:

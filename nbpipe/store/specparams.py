@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from nbpipe.core.model import RESOURCES, Meta
 from nbpipe.core.options import Call
+from nbpipe.core.work import PLAIN_FUNCTION, Serializing
 from nbpipe.store.specaround import Around
 from nbpipe.store.speccalls import param_call
 from nbpipe.store.specsources import SourceFault
@@ -29,12 +30,18 @@ class Setting(msgspec.Struct, frozen=True):
         base: folder, relative to the root, to which sources that are scripts are relative.
         around: what the spec is read with; None: its text alone.
         source_fault: looks for a source; None: sources are not looked for.
+        clients: functions that give clients, by the class of a task or a product.
+        product_classes: the class of products, by the class of a task.
+        serializing: what stands between functions and the disk.
     """
 
     meta: Meta
     base: str
     around: Around | None
     source_fault: SourceFault | None
+    clients: dict[str, Call] = {}
+    product_classes: dict[str, str] = {}
+    serializing: Serializing = PLAIN_FUNCTION
 
     def value(self, call: Call) -> Any:
         """What a function gave; ``UNSET``: it is not known."""

@@ -123,10 +123,18 @@ def with_products(spec: Spec, declared: Mapping[str, Declared]) -> Spec:
 
 
 def _with_product(spec: Spec, task: Task, said: Declared) -> Task:
+    if task.kind == "script" and (task.product or said.product) is not None:
+        relations = {**task.relations, **said.relations}
+        product = task.product if task.product is not None else said.product
+        return msgspec.structs.replace(task, product=product, relations=relations)
     if task.kind != "notebook":
         at = task.at or Location(task.source)
-        what = f"task '{task.name}': a function cannot declare its product"
+        what = f"task '{task.name}': a {task.kind} cannot declare its product"
+        if task.kind == "script":
+            what = f"task '{task.name}': the script does not say its product"
         hint = "write 'extract_product: false', and 'product:' in each task"
+        if task.kind == "script":
+            hint = "write 'product:' in the task, or {% set product = File('path') %} in it"
         raise SpecError([Problem(at.file, at.line, at.column, "", what, hint)])
     beside = spec.meta.product_relative_to_source
     folder = source_folder(task.source, task.kind) if beside else ""

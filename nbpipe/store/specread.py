@@ -6,10 +6,13 @@ import posixpath
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from nbpipe.core.model import Meta, Spec, Task
-from nbpipe.core.options import NO_HOOKS
+from nbpipe.core.options import NO_HOOKS, Call
+from nbpipe.core.units import bytes_of, seconds_of
+from nbpipe.core.work import PLAIN_FUNCTION
 from nbpipe.errors import Problem, SpecError
 from nbpipe.store.specaround import Around
 from nbpipe.store.speccalls import read_hooks
@@ -17,16 +20,18 @@ from nbpipe.store.specnames import MAX_NAME_BYTES, kind_of, name_fault
 from nbpipe.store.specparams import Setting
 from nbpipe.store.specsettings import (
     check_classes,
+    check_compat,
     check_kernels,
     read_executor,
     read_meta,
     source_base,
 )
 from nbpipe.store.specsources import SourceFault
-from nbpipe.store.spectask import ProductPath, TaskReader
+from nbpipe.store.spectask import TaskReader
+from nbpipe.store.spectaskproducts import ProductPath
 from nbpipe.store.spectypes import MetaEntry, SpecFile, TaskEntry
-from nbpipe.store.specunits import bytes_of, seconds_of
 from nbpipe.store.specwalk import MAX_PROBLEMS, Walk, shape_of
+from nbpipe.store.specwork import FILES, read_clients, read_serializing
 from nbpipe.store.yamlnodes import Mapping, Node, Scalar, Sequence, join_key, show
 from nbpipe.store.yamltext import compose
 
@@ -85,6 +90,9 @@ class _Reader:
         self._top: SpecFile | None = None
         self._meta = Meta()
         self._hooks = NO_HOOKS
+        self._clients: dict[str, Call] = {}
+        self._serializing = PLAIN_FUNCTION
+        self._product_classes: dict[str, str] = {}
         self._jobs: int | None = None
         self._tasks: list[Task] = []
         self._names: dict[str, tuple[Walk, Node]] = {}
@@ -121,12 +129,24 @@ class _Reader:
         self._jobs = read_executor(walk, root, top.executor)
         check_classes(walk, meta, entry)
         check_kernels(walk, meta, entry)
+        check_compat(walk, meta, entry)
         base = source_base(walk, meta, entry, self._around)
+        self._clients = read_clients(walk, root.get("clients") or root, top.clients)
+        self._read_store()
+        self._serializing = read_serializing(walk, root, top, "")
+        self._product_classes = entry.product_default_class or {}
         self._list(walk, root.get("tasks"), top.tasks, base)
         if entry.import_tasks_from and self._around is not None:
             at = meta.get("import_tasks_from") if isinstance(meta, Mapping) else None
             self._import(walk, at or root, entry.import_tasks_from, self._around)
         self._clashes()
+
+    def _read_store(self) -> None:
+        """The store that a client of files gives, once a build has called it."""
+        call = self._clients.get(FILES)
+        address = UNSET if call is None or self._around is None else self._around.value(call)
+        if isinstance(address, str) and not self._meta.store:
+            self._meta = msgspec.structs.replace(self._meta, store=address)
 
     def _filled(self, node: Node, file: str) -> Node:
         return node if self._around is None else self._around.filler.fill(node, file)
@@ -152,7 +172,15 @@ class _Reader:
     def _list(self, walk: Walk, rows: Node | None, entries: list[Any], base: str) -> None:
         if not isinstance(rows, Sequence):
             return
-        setting = Setting(self._meta, base, self._around, self._source_fault)
+        setting = Setting(
+            self._meta,
+            base,
+            self._around,
+            self._source_fault,
+            clients=self._clients,
+            product_classes=self._product_classes,
+            serializing=self._serializing,
+        )
         path = "" if walk is not self._walks[0] else "tasks"
         for i, (node, entry) in enumerate(zip(rows.items, entries, strict=True)):
             if entry is not UNSET and isinstance(node, Mapping):
@@ -173,12 +201,12 @@ class _Reader:
 
     def _clashes(self) -> None:
         """Two tasks with one product, or a product that would overwrite a source."""
-        sources = {task.source for task in self._tasks}
+        sources = {task.source for task in self._tasks if not task.is_link and not _reads(task)}
         seen: dict[str, int] = {}
         for walk, product in self._products:
             path, node, key = product.path, product.node, product.key
             if path in seen:
-                what = f"{show(path)} is already the product on line {seen[path]}"
+                what = f"{show(product.shown)} is already the product on line {seen[path]}"
                 walk.report(node, key, what, "give each product its own path")
             elif path in sources:
                 what = f"{show(path)} is the source of a task"
@@ -186,6 +214,11 @@ class _Reader:
             elif path == self.file:
                 walk.report(node, key, "is this file itself", "take another path")
             seen.setdefault(path, node.line)
+
+
+def _reads(task: Task) -> bool:
+    """Whether the source is a file of data, which another task may make."""
+    return task.source in task.files.values()
 
 
 def _bounded(problems: list[Problem], file: str) -> Iterable[Problem]:

@@ -11,12 +11,7 @@ from msgspec import UNSET, UnsetType
 from nbpipe.core.model import KERNEL_STARTS, Kernels, Kind, Meta
 from nbpipe.errors import did_you_mean
 from nbpipe.store.specaround import Around
-from nbpipe.store.specoptions import (
-    LATER_CLASSES,
-    LATER_PRODUCTS,
-    PRODUCT_CLASSES,
-    TASK_CLASSES,
-)
+from nbpipe.store.specclasses import LATER_CLASSES, PRODUCT_CLASSES, TASK_CLASSES
 from nbpipe.store.spectypes import KernelsEntry, MetaEntry, SpecFile, TaskEntry
 from nbpipe.store.specwalk import Walk
 from nbpipe.store.yamlnodes import Mapping, Node, join_key, show
@@ -74,17 +69,22 @@ def check_classes(walk: Walk, node: Node | None, entry: MetaEntry) -> None:
         if task not in TASK_CLASSES and task not in LATER_CLASSES:
             hint = did_you_mean(task, [*TASK_CLASSES, *LATER_CLASSES])
             walk.report(place, where, f"there is no task class {show(task)}", hint)
-        elif task in TASK_CLASSES or product not in LATER_PRODUCTS:
+        else:
             _check_product_class(walk, place, where, product)
 
 
+def check_compat(walk: Walk, node: Node | None, entry: MetaEntry) -> None:
+    """Report a package whose imports cannot be answered."""
+    if isinstance(entry.compat, str) and entry.compat != "ploomber":
+        at = (node.get("compat") if isinstance(node, Mapping) else None) or node
+        assert at is not None
+        what = f"the imports of {show(entry.compat)} cannot be answered"
+        walk.report(at, "meta.compat", what, "only 'ploomber'")
+
+
 def _check_product_class(walk: Walk, node: Node, key: str, said: str) -> None:
-    if said in PRODUCT_CLASSES:
-        return
-    if said in LATER_PRODUCTS:
-        walk.report(node, key, f"{said} products are not supported yet", "use File")
-    else:
-        hint = did_you_mean(said, [*PRODUCT_CLASSES, *LATER_PRODUCTS])
+    if said not in PRODUCT_CLASSES:
+        hint = did_you_mean(said, PRODUCT_CLASSES)
         walk.report(node, key, f"there is no product class {show(said)}", hint)
 
 

@@ -50,7 +50,7 @@ class SourceLook:
     def __call__(self, source: str, kind: Kind) -> tuple[str, str | None] | None:
         """Message and hint when the source is not there; None: it is."""
         if (source, kind) not in self._known:
-            found = self._script(source) if kind == "notebook" else self._function(source)
+            found = self._function(source) if kind == "function" else self._script(source)
             self._known[source, kind] = found
         return self._known[source, kind]
 

@@ -13,26 +13,24 @@ from msgspec import UNSET
 
 from nbpipe.core.model import Kind, Location, Product, Resources, Task
 from nbpipe.core.options import PLAIN, Call, NotebookOptions
+from nbpipe.core.units import bytes_of, seconds_of
+from nbpipe.core.work import LINKS, READS_FILE, TEMPLATES
 from nbpipe.errors import Problem
 from nbpipe.store.speccalls import param_call, read_hooks
-from nbpipe.store.specgrid import GridError, names, numbered, variants
+from nbpipe.store.specclasses import tool_of
+from nbpipe.store.specgrid import GridError, names, variants
 from nbpipe.store.specnames import kind_of, name_fault
 from nbpipe.store.specoptions import OptionReader
 from nbpipe.store.specparams import Setting, posix, read_params
 from nbpipe.store.specsettings import read_kind
-from nbpipe.store.spectypes import LATER_SUFFIXES, SCRIPT_SUFFIXES, ResourcesEntry, TaskEntry
-from nbpipe.store.specunits import bytes_of, seconds_of
+from nbpipe.store.spectaskproducts import ProductPath, ProductReader, Products
+from nbpipe.store.spectypes import SCRIPT_SUFFIXES, TEMPLATE_SUFFIXES, ResourcesEntry, TaskEntry
 from nbpipe.store.specwalk import Walk
+from nbpipe.store.specwork import WorkReader
 from nbpipe.store.yamlnodes import Mapping as MappingNode
 from nbpipe.store.yamlnodes import Node, join_key, show
 
-
-class ProductPath(msgspec.Struct, frozen=True):
-    """A declared product with its place in the spec."""
-
-    path: str
-    node: Node
-    key: str
+_SUFFIXES = ", ".join((*SCRIPT_SUFFIXES, *TEMPLATE_SUFFIXES))
 
 
 class TaskReader:
@@ -49,13 +47,21 @@ class TaskReader:
     def __init__(
         self, walk: Walk, setting: Setting, node: MappingNode, entry: TaskEntry, key: str
     ) -> None:
-        self.products: list[ProductPath] = []
         self._walk = walk
         self._setting = setting
         self._node = node
         self._entry = entry
         self._key = key
         self._options = OptionReader(walk, node, entry, key)
+        self._work = WorkReader(walk, setting, node, entry, key)
+        self._products = ProductReader(walk, setting, node, entry, key, self._work)
+        said = entry.class_ if isinstance(entry.class_, str) else None
+        self._tool = tool_of(entry.source or "", said, entry.product)
+
+    @property
+    def products(self) -> list[ProductPath]:
+        """All products that were read so far."""
+        return self._products.paths
 
     def tasks(self) -> Iterator[Task]:
         """The task, or all of its grid."""
@@ -64,14 +70,17 @@ class TaskReader:
         keeps = read_kind(walk, self._node, entry, kind, self._key) if _has_class(entry) else True
         calls: dict[str, Call] = {}
         params = read_params(walk, self._setting, self._node, entry, self._key, calls)
+        beside = self._setting.meta.product_relative_to_source
+        folder = source_folder(source, kind) if beside else ""
         first: Task | None = None
         for name, values, index in self._variants(kind, params):
-            product = self._product(source, kind, index, values)
+            made = self._products.products(folder, kind, self._tool, index, values)
             if first is None:
-                first = self._task(name, source, kind, product, keeps, values, calls)
+                first = self._task(name, source, kind, made, keeps, values, calls)
                 yield first
             else:
-                yield msgspec.structs.replace(first, name=name, product=product, params=values)
+                own = {"product": made.product, "relations": made.relations, "params": values}
+                yield msgspec.structs.replace(first, name=name, **own)
 
     def name_node(self) -> Node:
         """What the name stands in."""
@@ -86,17 +95,21 @@ class TaskReader:
         name: str,
         source: str,
         kind: Kind,
-        product: Product,
+        made: Products,
         keeps: bool,
         params: dict[str, Any],
         calls: dict[str, Call],
     ) -> Task:
-        entry = self._entry
+        entry, product = self._entry, made.product
         return Task(
             name=name,
-            source=source,
+            source=source or next(iter(_listed(product)), ""),
             kind=kind,
             product=product,
+            relations=made.relations,
+            work=self._work.work(kind, self._tool),
+            client=self._work.task_client(kind, self._tool),
+            serializing=self._work.serializing(kind),
             params=params,
             calls=calls,
             upstream=self._upstream(),
@@ -116,24 +129,37 @@ class TaskReader:
     # -- source and name -----------------------------------------------------------------
 
     def _source(self) -> tuple[Kind, str]:
-        said, kind = self._entry.source, kind_of(self._entry.source)
-        source = posix(said)
-        if kind == "notebook" and not os.path.isabs(said):
-            source = posix(posixpath.join(self._setting.base, source))
-        elif kind != "notebook":
-            source = said
-        if self._setting.around is not None and kind == "notebook":
-            source = self._setting.around.relative(source)
+        said = self._entry.source
+        if said is UNSET:
+            return "script", self._without_source()
+        kind: Kind | None = "script" if self._tool is not None else kind_of(said)
+        if self._tool == "download":
+            return "script", said
         if kind is None:
-            suffix = PurePosixPath(said).suffix
             what = f"{show(said)} is neither a script nor a function"
-            if suffix in LATER_SUFFIXES:
-                what = f"{suffix} sources are not supported yet"
-            hint = f"a script ends in {', '.join(SCRIPT_SUFFIXES)}; a function is module.function"
+            hint = f"a script ends in {_SUFFIXES}; a function is module.function"
             self._report("source", what, hint)
-        elif self._setting.source_fault and (fault := self._setting.source_fault(source, kind)):
+        source = said if kind in ("function", None) else self._located(said)
+        reads = self._tool in READS_FILE or self._tool in LINKS
+        look = None if kind is None or reads else self._setting.source_fault
+        if look is not None and kind is not None and (fault := look(source, kind)):
             self._report("source", *fault)
         return kind or "notebook", source
+
+    def _without_source(self) -> str:
+        if self._tool not in LINKS and "source" not in self._node.entries:
+            self._walk.report(self._node, self._key, "key 'source' is missing", "add 'source:'")
+        elif self._tool in LINKS and not self._entry.product:
+            what = "names no product: the file that others make"
+            self._walk.report(self._node, self._key, what, "add 'product:'")
+        return ""
+
+    def _located(self, said: str) -> str:
+        """The path of a source relative to the root."""
+        source = posix(said)
+        if not os.path.isabs(said) and self._tool not in READS_FILE:
+            source = posix(posixpath.join(self._setting.base, source))
+        return source if self._setting.around is None else self._setting.around.relative(source)
 
     def _name(self, kind: Kind) -> str:
         entry = self._entry
@@ -141,7 +167,8 @@ class TaskReader:
             return ""  # reported already
         if entry.name:
             return entry.name
-        return PurePosixPath(entry.source).stem if kind == "notebook" else _last(entry.source)
+        said = entry.source or next(iter(_listed(entry.product)), "")
+        return _last(said) if kind == "function" else PurePosixPath(said).stem
 
     def _checked(self, name: str) -> str:
         if name and (fault := name_fault(name)):
@@ -175,7 +202,9 @@ class TaskReader:
             yield self._checked(name), values, index
 
     def _called(self, grid: Any) -> Any:
-        """The grid with what functions give; None: that is not known."""
+        """The grid with what functions give; None: that is not known, or it is wrong."""
+        if grid is UNSET:
+            return None
         if isinstance(grid, list):
             parts = [self._called(one) for one in grid]
             return None if None in parts else parts
@@ -198,69 +227,15 @@ class TaskReader:
             place = (self._walk.file, at.line, at.column, join_key(key, name))
             self._setting.around.pending.append(Problem(*place, what, hint))
 
-    # -- products ------------------------------------------------------------------------
-
-    def _product(
-        self, source: str, kind: Kind, index: int | None, values: Mapping[str, Any]
-    ) -> Product:
-        declared = self._entry.product
-        if self._setting.meta.extract_product:
-            if "product" in self._node.entries:
-                what = "the source itself declares its product"
-                hint = "remove the key, or 'extract_product: true' under 'meta:'"
-                self._report("product", what, hint)
-            return None
-        if not declared:
-            if declared == {}:
-                self._report("product", "is empty", "name a path or remove the key")
-            return None
-        folder = ""
-        if self._setting.meta.product_relative_to_source:
-            folder = source_folder(source, kind)
-        at = self._node.entries["product"][1]
-        if isinstance(declared, str):
-            return self._path(at, "", folder, declared, index, values)
-        assert isinstance(at, MappingNode)
-        paths = {}
-        for name, path in declared.items():
-            where, place = join_key(join_key(self._key, "product"), name), at.entries[name]
-            if not name or not name.isprintable():
-                self._walk.report(place[0], where, "a product needs a printable name", "name it")
-            if isinstance(path, str):
-                paths[name] = self._path(place[1], name, folder, path, index, values)
-        return paths
-
-    def _path(
-        self,
-        node: Node,
-        name: str,
-        folder: str,
-        text: str,
-        index: int | None,
-        values: Mapping[str, Any],
-    ) -> str:
-        key = join_key(self._key, "product")
-        key = join_key(key, name) if name else key
-        try:
-            said = text if index is None else numbered(text, index, values)
-        except GridError as error:
-            self._walk.report(node, key, *error.args)
-            return text
-        path = posixpath.normpath(posixpath.join(folder, posix(said)))
-        if self._setting.around is not None:
-            path = self._setting.around.relative(path)
-        if posixpath.basename(path) in ("", ".", ".."):
-            what = f"{show(text)} is a folder that holds the pipeline itself"
-            self._walk.report(node, key, what, "name a file, or a folder below")
-        else:
-            self.products.append(ProductPath(path, node, key))
-        return path
-
     # -- the rest ------------------------------------------------------------------------
 
     def _upstream(self) -> tuple[str, ...] | None:
         said = self._entry.upstream
-        if self._setting.meta.extract_upstream:
+        silent = self._tool is not None and self._tool not in TEMPLATES
+        if self._tool in LINKS and said:
+            self._report("upstream", "others make this file", "remove the key")
+            return ()
+        if self._setting.meta.extract_upstream and not silent:
             if "upstream" in self._node.entries and said is not None and said != []:
                 what = "the source itself declares its upstream"
                 hint = "remove the key, or write 'extract_upstream: false' under 'meta:'"
@@ -309,7 +284,14 @@ class TaskReader:
 
 def source_folder(source: str, kind: Kind) -> str:
     """Folder that relative products start from; of ``a.b.run`` that of the file ``a/b.py``."""
-    return posixpath.dirname(source) if kind == "notebook" else "/".join(source.split(".")[:-2])
+    return "/".join(source.split(".")[:-2]) if kind == "function" else posixpath.dirname(source)
+
+
+def _listed(product: Any) -> Iterator[str]:
+    """The products that are texts."""
+    for one in product.values() if isinstance(product, Mapping) else [product]:
+        if isinstance(one, str):
+            yield one
 
 
 def _has_class(entry: TaskEntry) -> bool:

@@ -1,4 +1,4 @@
-"""Keys of a task that have to do with hooks, and with how a notebook is run and converted."""
+"""Keys of a task that have to do with hooks, serializers, and how a notebook is run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,28 @@ class HookKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     )
 
 
-class NotebookKeys(HookKeys, kw_only=True, forbid_unknown_fields=True):
+class SerializerKeys(HookKeys, kw_only=True, forbid_unknown_fields=True):
+    """What stands between a function and the disk."""
+
+    serializer: Annotated[
+        Function,
+        says(
+            "A function that is given what a task's function returns, and its product, which it"
+            " writes.",
+            "project_io.write",
+        ),
+    ] = UNSET
+    unserializer: Annotated[
+        Function,
+        says(
+            "A function that is given an upstream product, and gives what a task's function gets"
+            " in its place.",
+            "project_io.read",
+        ),
+    ] = UNSET
+
+
+class NotebookKeys(SerializerKeys, kw_only=True, forbid_unknown_fields=True):
     """How a notebook is run, checked and converted."""
 
     nb_product_key: Annotated[
@@ -92,7 +113,15 @@ class NotebookKeys(HookKeys, kw_only=True, forbid_unknown_fields=True):
     ] = UNSET
     debug_mode: Annotated[
         Text | UnsetType | None,
-        says("Only null: a failed task is looked into afterwards, whatever it says here."),
+        says(
+            "later: the frames of a cell that fails are kept in the folder of the run, for"
+            " 'nbpipe debug'; null (default): they are not.",
+            "later",
+        ),
+    ] = UNSET
+    ext_in: Annotated[
+        Text | UnsetType | None,
+        says("The source's suffix without the dot, where it should be said; no other.", "py"),
     ] = UNSET
     executor: Annotated[
         Text | UnsetType,

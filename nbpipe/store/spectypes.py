@@ -13,14 +13,15 @@ from msgspec import UNSET, UnsetType
 
 from nbpipe.core.model import KERNEL_STARTS
 from nbpipe.errors import did_you_mean
-from nbpipe.store.spectaskkeys import Function, HookKeys, NotebookKeys, Text, says
+from nbpipe.store.spectaskkeys import Function, SerializerKeys, Text, says
+from nbpipe.store.specworkkeys import WorkKeys
 from nbpipe.store.yamlnodes import show
 
 SCRIPT_SUFFIXES = (".py", ".ipynb", ".md", ".r", ".R", ".Rmd", ".qmd")
 """Of sources that run as notebooks."""
 
-LATER_SUFFIXES = (".sql", ".sh")
-"""Of sources that Ploomber knows, and nbpipe not yet."""
+TEMPLATE_SUFFIXES = (".sql", ".sh")
+"""Of sources that are texts with placeholders, for a database or for bash."""
 
 
 class ResourcesEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,27 +39,31 @@ class ResourcesEntry(msgspec.Struct, forbid_unknown_fields=True):
     ] = UNSET
 
 
-class TaskEntry(NotebookKeys, kw_only=True, forbid_unknown_fields=True):
+class TaskEntry(WorkKeys, kw_only=True, forbid_unknown_fields=True):
     """One step: a source and the products that it promises."""
 
     source: Annotated[
-        Text,
+        Text | UnsetType,
         says(
-            "A script or notebook, relative to this file, or a Python function as module.function.",
+            "A script or notebook, relative to this file; a Python function as module.function; of"
+            " a download its address, of an upload its file. Only Link and Input have none.",
             "scripts/fit.py",
             "tasks.clean.run",
+            "sql/clean.sql",
         ),
-    ]
+    ] = UNSET
     name: Annotated[
         Text | UnsetType,
         says("Unique in the pipeline. Default: the source's file name without suffix.", "fit"),
     ] = UNSET
     product: Annotated[
-        Text | dict[str, Text] | UnsetType | None,
+        Text | dict[str, Text | list[Text | None]] | list[Text | None] | UnsetType | None,
         says(
-            "A path, or paths by name; 'nb' is the executed notebook.",
+            "A path, or paths by name; 'nb' is the executed notebook. Of a table or view: its"
+            " schema, name and kind, or its name and kind.",
             "output/fit.ipynb",
             {"nb": "output/fit.ipynb", "data": "output/fit.csv"},
+            ["public", "sales", "table"],
         ),
     ] = UNSET
     params: Annotated[
@@ -108,14 +113,21 @@ class TaskEntry(NotebookKeys, kw_only=True, forbid_unknown_fields=True):
     class_: Annotated[
         Text | UnsetType,
         says(
-            "How the source runs, where it should be said: NotebookRunner, ScriptRunner (a notebook"
-            " that is not kept) or PythonCallable. Default: what the source says.",
-            "ScriptRunner",
+            "How the task runs, where the source does not say it: NotebookRunner, ScriptRunner (a"
+            " notebook that is not kept), PythonCallable, ShellScript, SQLScript, SQLDump,"
+            " SQLUpload, SQLTransfer, PostgresCopyFrom, DownloadFromURL, Link or Input.",
+            "SQLUpload",
         ),
     ] = msgspec.field(name="class", default=UNSET)
-    product_class: Annotated[Text | UnsetType, says("The kind of the products: File.", "File")] = (
-        UNSET
-    )
+    product_class: Annotated[
+        Text | UnsetType,
+        says(
+            "The kind of the products: File, SQLRelation (or SQLiteRelation, PostgresRelation,"
+            " GenericSQLRelation, which mean the same), or GenericProduct. Default: what"
+            " 'product_default_class' or the task's class says.",
+            "SQLRelation",
+        ),
+    ] = UNSET
 
 
 class SourceLoaderEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -199,7 +211,10 @@ class MetaEntry(msgspec.Struct, forbid_unknown_fields=True):
     ] = UNSET
     product_default_class: Annotated[
         dict[str, Text] | UnsetType | None,
-        says("The kind of products by the class of the task: File.", {"NotebookRunner": "File"}),
+        says(
+            "The kind of products by the class of the task, as in 'product_class'.",
+            {"SQLScript": "SQLiteRelation"},
+        ),
     ] = UNSET
     jupyter_hot_reload: Annotated[
         bool | UnsetType,
@@ -219,14 +234,37 @@ class MetaEntry(msgspec.Struct, forbid_unknown_fields=True):
             "s3://team-bucket/iris",
         ),
     ] = UNSET
+    compat: Annotated[
+        Annotated[Text, msgspec.Meta(extra_json_schema={"enum": ["ploomber"]})] | UnsetType | None,
+        says(
+            "ploomber: where that package is not installed, nbpipe answers its imports in the"
+            " processes of tasks; null (default): nothing does.",
+            "ploomber",
+        ),
+    ] = UNSET
 
 
-class SpecFile(HookKeys, kw_only=True, forbid_unknown_fields=True):
+class SpecFile(SerializerKeys, kw_only=True, forbid_unknown_fields=True):
     """A pipeline: its tasks, and settings of the whole."""
 
     tasks: Annotated[list[TaskEntry] | None, says("The steps, in any order.")]
     meta: Annotated[MetaEntry | UnsetType | None, says("Settings of the whole pipeline.")] = UNSET
     config: Annotated[ConfigEntry | UnsetType | None, says("Further settings.")] = UNSET
+    location: Annotated[
+        Text | UnsetType,
+        says(
+            "In the place of all other keys but meta: a function that returns what this file would"
+            " hold, or a DAG.",
+            "factory.make",
+        ),
+    ] = UNSET
+    clients: Annotated[
+        dict[str, Function] | UnsetType | None,
+        says(
+            "Functions that give clients of databases, by the class of a task or of a product.",
+            {"SQLScript": "db.get_client", "SQLRelation": "db.get_client"},
+        ),
+    ] = UNSET
     executor: Annotated[
         Function,
         says(
@@ -239,19 +277,14 @@ class SpecFile(HookKeys, kw_only=True, forbid_unknown_fields=True):
 
 
 NOT_YET: dict[type[msgspec.Struct], frozenset[str]] = {
-    SpecFile: frozenset({"clients", "serializer", "unserializer", "location"}),
     MetaEntry: frozenset({"timeout", "retries", "resources", "group", "kernel"}),
-    TaskEntry: frozenset(
-        {"product_client", "client", "serializer", "unserializer", "chunksize", "to_sql_kwargs"}
-        | {"io_handler", "ext_in"}
-    ),
+    TaskEntry: frozenset({"columns"}),
     ConfigEntry: frozenset({"differ", "logging_factory"}),
 }
 """Keys that Ploomber has, or that are planned, and that are told apart from typing errors."""
 
 HINTS = {
-    "location": "list the tasks here; a factory's pipeline is made with the Python API",
-    "ext_in": "rename the source, so that its suffix tells the format",
+    "columns": "remove it: all columns of the file are copied",
 }
 """What to do without a key of `NOT_YET`, where there is more to say than to remove it."""
 
@@ -299,6 +332,8 @@ def _not_yet_hint(entry: type[msgspec.Struct], key: str) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of pipeline.yaml, for editors."""
     schema: dict[str, Any] = msgspec.json.schema(SpecFile | list[TaskEntry])
+    schema["$defs"]["SpecFile"]["required"] = []
+    schema["$defs"]["SpecFile"]["anyOf"] = [{"required": ["tasks"]}, {"required": ["location"]}]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nbpipe pipeline",

@@ -1,0 +1,2 @@
+cat {{ resources_["header"] }} > {{ product }}
+cat {{ upstream["dump"] }} {{ upstream["moved"] }} >> {{ product }}

@@ -1,0 +1,1 @@
+SELECT shop FROM {{ upstream["move"] }} ORDER BY shop
