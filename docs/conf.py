@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Any|Literal|None|Path|Callable|Iterable|Mapping|Sequence|Collection)"),
     (r"py:.*", r"(str|int|float|bool|bytes|dict|list|set|tuple|frozenset|object)"),
     # Aliases of types, which have no entry of their own.
-    (r"py:class", r"(.*\.)?(Listener|Emit|Work|Theme|TypeAliasForwardRef)"),
+    (r"py:class", r"(.*\.)?(Listener|Emit|Work|Theme|Hook|PostMortem|TypeAliasForwardRef)"),
     # Events have a page of their own, which is no list of classes.
     (r"py:class", r"nbpipe\.core\.events\..*"),
     # Of Progress; only the runner calls it, so the page leaves it out.

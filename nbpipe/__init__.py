@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from nbpipe.errors import StoreError as StoreError
     from nbpipe.errors import UsageError as UsageError
     from nbpipe.executors.inline import InlineExecutor as InlineExecutor
+    from nbpipe.inmemory import InMemoryPipeline as InMemoryPipeline
     from nbpipe.pipeline import Pipeline as Pipeline
     from nbpipe.run.background import Run as Run
     from nbpipe.run.report import BuildReport as BuildReport
+    from nbpipe.tasks import TaskHandle as TaskHandle
     from nbpipe.views.status import Status as Status
 
 __version__ = "0.1.0"
@@ -32,6 +34,7 @@ _EXPORTS = {
     "BuildError": "nbpipe.errors",
     "BuildReport": "nbpipe.run.report",
     "Graph": "nbpipe.core.graph",
+    "InMemoryPipeline": "nbpipe.inmemory",
     "InlineExecutor": "nbpipe.executors.inline",
     "InterruptedBuildError": "nbpipe.errors",
     "LockedError": "nbpipe.errors",
@@ -44,6 +47,7 @@ _EXPORTS = {
     "Status": "nbpipe.views.status",
     "StoreError": "nbpipe.errors",
     "Task": "nbpipe.core.model",
+    "TaskHandle": "nbpipe.tasks",
     "UsageError": "nbpipe.errors",
 }
 

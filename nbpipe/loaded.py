@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from nbpipe.core.graph import Graph, build_graph, is_wildcard
-from nbpipe.core.model import Record, Spec
+from nbpipe.core.model import Facts, Record, Spec
 from nbpipe.core.plan import Plan, make_plan
 from nbpipe.errors import SpecError, UsageError, did_you_mean
+from nbpipe.pastruns import PastRuns
 from nbpipe.store.cache import Idle, save_cache
 from nbpipe.store.env import Env
 from nbpipe.store.facts import Gatherer
 from nbpipe.store.imports import ImportFollower
 from nbpipe.store.overlay import read_overlay, with_cells
 from nbpipe.store.records import RecordStore
-from nbpipe.store.speccalls import call_key
 from nbpipe.store.specfile import Entry, Reading, find_entry, load_spec
 from nbpipe.store.specproducts import with_products
 
 if TYPE_CHECKING:
-    from nbpipe.core.progress import Progress, TaskRun
     from nbpipe.exporters.base import GraphDocument
     from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
@@ -41,14 +40,16 @@ class Look(msgspec.Struct, frozen=True):
         plan: the decisions.
         records: what is remembered.
         follower: the modules that were read and looked for.
+        facts: what is true of each task.
     """
 
     plan: Plan
     records: dict[str, Record]
     follower: ImportFollower
+    facts: dict[str, Facts]
 
 
-class LoadedPipeline:
+class LoadedPipeline(PastRuns):
     """What can be asked of a pipeline. Nothing here runs code of the project or writes a file.
 
     Args:
@@ -111,7 +112,9 @@ class LoadedPipeline:
         reading = load_spec(entry, env)
         values: dict[str, Any] | None = None
         if call and reading.calls:
-            reading, values = _called(reading)
+            from nbpipe.run.values import with_values
+
+            reading, values = with_values(reading)
         if reading.pending:
             raise SpecError(reading.pending)
         spec, file = reading.spec, None
@@ -124,7 +127,10 @@ class LoadedPipeline:
 
     def reload(self) -> Self:
         """The pipeline as its files are now."""
-        return type(self).load(self.entry, cells=self.cells, env=self._env)
+        return self._again()
+
+    def _again(self, *, call: bool = False) -> Self:
+        return type(self).load(self.entry, cells=self.cells, env=self._env, call=call)
 
     @property
     def _env(self) -> Env:
@@ -175,6 +181,7 @@ class LoadedPipeline:
         force: bool = False,
         upstream: bool = True,
         upstream_of: str | None = None,
+        store: str | None = "",
     ) -> Plan:
         """What a build would do now. Runs nothing and writes nothing.
 
@@ -183,11 +190,15 @@ class LoadedPipeline:
             force: True: everything that is looked at runs.
             upstream: False: only the named tasks themselves.
             upstream_of: all that this task needs, without the task.
+            store: address of the store that the build would use; what it has is skipped, since it
+                would be taken. None: that of ``NBPIPE_STORE`` or of the spec; "": none is looked
+                into, which needs no connection.
 
         Raises:
-            UsageError: there is no such task.
+            UsageError: there is no such task, or no such kind of store.
+            StoreError: the store cannot be read.
         """
-        return self._look(names, force, upstream, upstream_of).plan
+        return self._with_store(self._look(names, force, upstream, upstream_of), store).plan
 
     def _look(
         self,
@@ -201,11 +212,32 @@ class LoadedPipeline:
         records, follower = self._records(), ImportFollower(self.root)
         facts = self._gatherer.all_facts(self.graph.tasks.values(), records, follower)
         plan = make_plan(self.graph, facts, records, tasks=tasks, force=forced)
-        return Look(plan, records, follower)
+        return Look(plan, records, follower, facts)
 
-    def status(self) -> Status:
-        """The state of every task, with its reason, last run and products."""
-        return self._status(self._look())
+    def _with_store(self, look: Look, store: str | None) -> Look:
+        """The same with what a store has; it is asked once, since a view does not wait long."""
+        if store == "" or look.plan.idle:
+            return look
+        from nbpipe.run.sharing import Share, choose_store, open_store
+        from nbpipe.run.stored import StoredPlan
+
+        url = choose_store(store, os.environ, self.spec.meta)
+        shared = open_store(url, self.root, brief=True)
+        if shared is None:
+            return look
+        stored = StoredPlan(self.graph, look.plan, look.facts, look.records, Share(shared))
+        return msgspec.structs.replace(look, plan=stored.look())
+
+    def status(self, *, store: str | None = "") -> Status:
+        """The state of every task, with its reason, last run and products.
+
+        Args:
+            store: as of :meth:`plan`.
+
+        Raises:
+            UsageError, StoreError: as :meth:`plan`.
+        """
+        return self._status(self._with_store(self._look(), store))
 
     def _remember_fresh(self, look: Look) -> bool:
         """Keep, for the next time, that the whole pipeline is fresh; returns whether it was."""
@@ -214,6 +246,8 @@ class LoadedPipeline:
         if self.reading is None or not self.reading.settled:
             return False
         if self.spec.meta.store:  # fresh here says nothing of what the store has
+            return False
+        if any(task.relations for task in self.spec.tasks):  # nor of what a database has
             return False
         from nbpipe.run.report import idle_text, nothing_to_do
 
@@ -259,10 +293,8 @@ class LoadedPipeline:
         Raises:
             UsageError: there is no such task.
         """
-        found, root = self.graph.task(task).product, self.root.resolve()
-        if isinstance(found, dict):
-            return {key: str(root / path) for key, path in found.items()}
-        return None if found is None else str(root / found)
+        root = self.root.resolve()
+        return self.graph.task(task).given(lambda path: str(root / path))
 
     def record(self, task: str) -> Record | None:
         """What is remembered of a task; None: it never ran.
@@ -291,7 +323,14 @@ class LoadedPipeline:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Words that name this pipeline to ``nbpipe`` in another process, in the root folder."""
+        """Words that name this pipeline to ``nbpipe`` in another process, in the root folder.
+
+        Raises:
+            UsageError: Python has described it, so no other process can load it.
+        """
+        if self.entry.data:
+            what = "a pipeline that Python describes cannot be loaded by another process"
+            raise UsageError(what, "write it into a pipeline.yaml")
         place = self.entry.pattern or os.path.relpath(self.entry.file, self.root)
         said = self._env.overrides.items()
         values = (w for key, value in said for w in (f"--env--{key.replace('.', '--')}", value))
@@ -303,11 +342,12 @@ class LoadedPipeline:
         Raises:
             SpecError: a source cannot be read.
         """
-        from nbpipe.exporters.base import graph_document
+        from nbpipe.exporters.base import REQUIREMENTS, graph_document
 
         notebooks = [task for task in self.spec.tasks if task.kind == "notebook"]
         kernels = {task.name: self._gatherer.kernel(task) for task in notebooks}
-        return graph_document(self.name, self.spec, self.graph, kernels, self.arguments)
+        needs = tuple(name for name in REQUIREMENTS if (self.root / name).is_file())
+        return graph_document(self.name, self.spec, self.graph, kernels, self.arguments, needs)
 
     def export(
         self,
@@ -352,52 +392,6 @@ class LoadedPipeline:
         ]
         return render(self.graph, status.states, suffix, title=self.name, theme=theme, rows=rows)
 
-    def history(self, last: int | None = None) -> list[Progress]:
-        """The runs that are kept, oldest first; the ``last`` of them."""
-        from nbpipe.run.history import runs
-
-        return runs(self.store.home, last)
-
-    def task_history(self, task: str) -> list[TaskRun]:
-        """The runs in which a task was tried, oldest first.
-
-        Raises:
-            UsageError: there is no such task.
-        """
-        from nbpipe.run.history import task_runs
-
-        return task_runs(self.store.home, self.graph.task(task).name)
-
-    def past_run(self, run: str = "last") -> Progress:
-        """One run as its events tell it.
-
-        Raises:
-            UsageError: there is no such run.
-        """
-        from nbpipe.run.history import read_run
-
-        return read_run(self._run_folder(run))
-
-    def event_lines(self, run: str = "last") -> list[str]:
-        """The events of a run, one JSON object each.
-
-        Raises:
-            UsageError: there is no such run.
-        """
-        from nbpipe.run.eventlog import read_events
-
-        events = read_events(self._run_folder(run) / "events.jsonl")
-        return [msgspec.json.encode(event).decode() for event in events]
-
-    def _run_folder(self, run: str) -> Path:
-        from nbpipe.run.eventlog import run_folders
-
-        folders = run_folders(self.store.home)
-        found = folders[-1:] if run == "last" else [f for f in folders if f.name == run]
-        if not found:
-            raise UsageError(f"no run '{run}'", did_you_mean(run, [f.name for f in folders]))
-        return found[0]
-
     def _chosen(
         self, names: Collection[str], upstream: bool, upstream_of: str | None
     ) -> frozenset[str] | None:
@@ -421,14 +415,3 @@ class LoadedPipeline:
 
     def _records(self) -> dict[str, Record]:
         return self._gatherer.records(self.store, self.spec.tasks)
-
-
-def _called(reading: Reading) -> tuple[Reading, dict[str, Any]]:
-    """The spec with what its functions give now, and that; a value may name further functions."""
-    from nbpipe.run.values import call_all
-
-    values: dict[str, Any] = {}
-    while new := [call for call in reading.calls if call_key(call) not in values]:
-        values |= call_all(new, reading.entry.root, reading.spec.file)
-        reading = load_spec(reading.entry, reading.env, values=values)
-    return reading, values

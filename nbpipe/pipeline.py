@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbpipe.core import events as ev
 from nbpipe.core.model import Kind
 from nbpipe.core.plan import Plan
+from nbpipe.edits import EditablePipeline
 from nbpipe.errors import LockedError, NbpipeError, UsageError
-from nbpipe.loaded import LoadedPipeline, Look, Theme
+from nbpipe.loaded import Look, Theme
 from nbpipe.run.report import BuildReport, nothing_to_do
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ __all__ = ["BuildReport", "Listener", "Pipeline", "Theme", "default_executor", "
 Listener = Callable[[ev.Event], None]
 
 
-class Pipeline(LoadedPipeline):
+class Choice(NamedTuple):
+    """What the caller of a build says of the way it is done."""
+
+    force: bool
+    jobs: int | None
+    keep_going: bool
+    dumps: bool
+
+
+class Pipeline(EditablePipeline):
     """A loaded pipeline.yaml. Loading, planning and reading run no code of the project.
 
     Use :meth:`load`. The spec and the sources are read when the object is made; :meth:`reload`
@@ -38,49 +48,6 @@ class Pipeline(LoadedPipeline):
         spec: its content, cell tasks included.
         cells: the file that lists a notebook's cell tasks; None: there are none.
     """
-
-    def write_task(
-        self,
-        name: str,
-        path: str,
-        body: str,
-        *,
-        upstream: Sequence[str] = (),
-        product: Mapping[str, str] | None = None,
-        force: bool = False,
-    ) -> str:
-        """Write a script and add it to pipeline.yaml, whose comments are kept.
-
-        Args:
-            name: of the new task.
-            path: of the script, relative to the root.
-            body: Python code, which becomes the script's last cell.
-            upstream: tasks that it reads.
-            product: what it makes, beside the executed notebook ``output/NAME.ipynb``.
-            force: True: overwrite a script and replace a task that are there.
-
-        Returns:
-            The script's path, relative to the root.
-
-        Raises:
-            UsageError: the script or the task is there, or the path leads elsewhere.
-            SpecError: the entry does not fit into the file.
-            StoreError: the disk is full or read-only.
-        """
-        from nbpipe.store.specfile import read_spec
-        from nbpipe.store.writing import write_task
-
-        spec = read_spec(self.file)
-        return write_task(
-            self.file,
-            spec,
-            name,
-            path,
-            body,
-            upstream=upstream,
-            product=product or {},
-            force=force,
-        )
 
     def build(
         self,
@@ -96,6 +63,7 @@ class Pipeline(LoadedPipeline):
         executor: Executor | str | None = None,
         settings: Mapping[str, str] | None = None,
         store: str | None = None,
+        debug_later: bool = False,
     ) -> BuildReport:
         """Run what is stale, in parallel, and return when all has ended.
 
@@ -119,6 +87,8 @@ class Pipeline(LoadedPipeline):
             store: address of the store in which results are shared: what it has is taken instead
                 of being run, what is run is put into it; None: that of ``NBPIPE_STORE`` or of
                 the spec; "": none.
+            debug_later: True: the frames of a task that fails, with their variables, are kept in
+                the folder of the run, for ``nbpipe debug``.
 
         Returns:
             How each task ended. A failed task is no exception; see
@@ -136,8 +106,8 @@ class Pipeline(LoadedPipeline):
             raise UsageError(f"jobs must be at least 1, not {jobs}")
         refuse_nested()
         end = None if wait is None else time.monotonic() + wait
-        share = self._share(store)
         pipeline = self._with_calls()
+        share = pipeline._share(store)
         while True:
             plan_time = time.monotonic()
             look = pipeline._look(names, force, upstream, upstream_of)
@@ -148,9 +118,8 @@ class Pipeline(LoadedPipeline):
                 return nothing_to_do(look.plan, time.monotonic() - plan_time)
             try:
                 runs = named_executor(executor, settings or {})
-                return pipeline._build(
-                    look.plan, force, jobs, keep_going, on_event, on_wait, runs, share
-                )
+                how = Choice(force=force, jobs=jobs, keep_going=keep_going, dumps=debug_later)
+                return pipeline._build(look.plan, how, on_event, on_wait, runs, share)
             except LockedError:
                 if not wait_until_free(self.store.home, end):
                     raise
@@ -162,9 +131,13 @@ class Pipeline(LoadedPipeline):
 
         called = self
         if not self._has_called:
-            called = type(self).load(self.entry, cells=self.cells, env=self._env, call=True)
+            called = self._again(call=True)
         if called._values is not None:
             keep_values(self.root, called._values)
+        if any(task.relations for task in called.spec.tasks):
+            from nbpipe.run.relations import forget_lost
+
+            forget_lost(called.root, called.spec)
         return called
 
     def _settle(self, look: Look) -> None:
@@ -181,9 +154,7 @@ class Pipeline(LoadedPipeline):
     def _build(
         self,
         plan: Plan,
-        force: bool,
-        jobs: int | None,
-        keep_going: bool,
+        how: Choice,
         on_event: Listener | None,
         on_wait: Callable[[], None] | None,
         executor: Executor | None,
@@ -193,21 +164,28 @@ class Pipeline(LoadedPipeline):
         from nbpipe.run.local import run_to_end
         from nbpipe.run.machine import cores
         from nbpipe.run.settings import Settings
+        from nbpipe.run.sharing import keep_failed
 
         tasks = frozenset(plan.decisions)
-        sent_off = self.arguments if isinstance(executor, RecordsItself) else None
+        if how.dumps and isinstance(executor, RecordsItself):
+            what = "variables of failed tasks are kept only where they run on this machine"
+            raise UsageError(what, "build without --debug-later, or without an executor")
+        sent_off = self._elsewhere() if isinstance(executor, RecordsItself) else None
         if share is not None:
             share.bring = sent_off is None
         settings = Settings(
             tasks=tasks,
-            force=tasks if force else frozenset(),
-            jobs=jobs or (len(tasks) if sent_off else self.spec.jobs or cores()),
-            keep_going=keep_going,
+            force=tasks if how.force else frozenset(),
+            jobs=how.jobs or (len(tasks) if sent_off else self.spec.jobs or cores()),
+            keep_going=how.keep_going,
             sent_off=sent_off,
+            dumps=how.dumps,
         )
         runner = self._runner(settings, on_event, executor, share)
         runner.check_kernels(plan)
-        return run_to_end(runner, on_wait)
+        report = run_to_end(runner, on_wait)
+        # What is sent off has been kept by the process that ran it.
+        return report if sent_off else keep_failed(report, share, self.store.home, on_event)
 
     def start(
         self,
@@ -220,6 +198,7 @@ class Pipeline(LoadedPipeline):
         executor: str | None = None,
         settings: Mapping[str, str] | None = None,
         store: str | None = None,
+        debug_later: bool = False,
     ) -> Run:
         """Build in the background, in a process of its own that outlives this one.
 
@@ -240,9 +219,10 @@ class Pipeline(LoadedPipeline):
             raise UsageError(f"jobs must be at least 1, not {jobs}")
         refuse_nested()
         began = time.monotonic()
+        self._elsewhere()
         called = self._with_calls()
         plan = called.plan(*names, force=force, upstream=upstream, upstream_of=upstream_of)
-        if plan.idle and self._share(store) is None:
+        if plan.idle and called._share(store) is None:
             return without_work(self.store.home, nothing_to_do(plan, time.monotonic() - began))
         request = Request(
             file=os.path.abspath(self.file),
@@ -260,6 +240,7 @@ class Pipeline(LoadedPipeline):
             executor=executor,
             settings=dict(settings or {}),
             store=store,
+            debug_later=debug_later,
         )
         return launch(request, self.root, self.store.home)
 
@@ -281,35 +262,6 @@ class Pipeline(LoadedPipeline):
             return background.running(self.store.home)
         return background.past(self.store.home, run)
 
-    def removable(self, *, products: bool = False) -> list[str]:
-        """What :meth:`remove` may take, relative to the root and POSIX.
-
-        Args:
-            products: True: also the products whose bytes are still those that a build wrote,
-                with their records; what was changed by hand is kept.
-        """
-        from nbpipe.store.leftovers import leftovers, own_products
-
-        found = leftovers(self.store, self.graph.tasks)
-        if products:
-            found += own_products(self.root, self.store, self._records())
-        return found
-
-    def remove(self, paths: Iterable[str]) -> int:
-        """Remove what :meth:`removable` named, while no build runs; returns how many went.
-
-        Raises:
-            LockedError: a build is running.
-        """
-        from nbpipe.run.lock import build_lock
-        from nbpipe.store.leftovers import remove_paths
-
-        listed = list(paths)
-        if not self.store.home.exists():
-            return 0
-        with build_lock(self.store.home, "clean"):
-            return remove_paths(self.root, listed)
-
     def run_only(
         self,
         name: str,
@@ -321,6 +273,7 @@ class Pipeline(LoadedPipeline):
         on_event: Listener | None = None,
         on_wait: Callable[[], None] | None = None,
         executor: Executor | None = None,
+        debug_later: bool = False,
     ) -> BuildReport:
         """Run one task alone, as the engine of a cluster does: its upstreams are not run.
 
@@ -338,6 +291,7 @@ class Pipeline(LoadedPipeline):
             on_event: as of :meth:`build`.
             on_wait: as of :meth:`build`.
             executor: runs the task; None: as of :meth:`build`.
+            debug_later: as of :meth:`build`.
 
         Raises:
             UsageError: there is no such task.
@@ -349,12 +303,50 @@ class Pipeline(LoadedPipeline):
 
         self.graph.task(name)
         refuse_nested()
-        share = self._share(store)
-        shared = share.store if share is not None else None
+        self._without_callbacks()
         called = self._with_calls()
+        share = called._share(store)
+        shared = share.store if share is not None else None
         lonely = Lonely(called.graph, called._gatherer, self.store, shared, name)
-        how = How(force=force, retry=retry, wait=wait)
+        how = How(force=force, retry=retry, wait=wait, dumps=debug_later)
         return lonely.run(how, _maker(executor), on_event, on_wait)
+
+    def call_on_finish(self, name: str) -> None:
+        """Call what the spec says is ``on_finish`` of a task, on the products that are there.
+
+        Runs in a process of its own, and records nothing.
+
+        Raises:
+            UsageError: there is no such task, or it has no such hook.
+            BuildError: the hook failed.
+        """
+        from nbpipe.run.hooks import call_on_finish
+
+        call_on_finish(self.graph, self.graph.task(name), self.root, self.spec.meta)
+
+    def build_partially(self, target: str, *, upstream: bool = True, **options: Any) -> BuildReport:
+        """Build some tasks, with what they need.
+
+        Args:
+            target: name of a task, or a wildcard.
+            upstream: False: what they need is taken as it is.
+            options: of :meth:`build`.
+        """
+        return self.build(target, upstream=upstream, **options)
+
+    def _elsewhere(self) -> tuple[str, ...]:
+        """Words that name it to another process.
+
+        Raises:
+            UsageError: no other process can load it, or functions of this one hang on it.
+        """
+        self._without_callbacks()
+        return self.arguments
+
+    def _without_callbacks(self) -> None:
+        if self._callbacks:
+            what = "hooks that are functions of this process are called by 'build' on this machine"
+            raise UsageError(what, "name them in pipeline.yaml as module.function")
 
     def _share(self, store: str | None) -> Share | None:
         from nbpipe.run.sharing import Share, choose_store, open_store
@@ -380,12 +372,13 @@ class Pipeline(LoadedPipeline):
             settings,
             listeners,
             share=share,
+            callbacks=self._callbacks,
         )
 
 
 def default_executor(kind: Kind) -> Executor:
     """The executor of a kind of task."""
-    if kind == "function":
+    if kind != "notebook":
         from nbpipe.executors.function import FunctionExecutor
 
         return FunctionExecutor()

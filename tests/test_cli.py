@@ -328,6 +328,7 @@ def test_the_public_names_are_these():
         "BuildError",
         "BuildReport",
         "Graph",
+        "InMemoryPipeline",
         "InlineExecutor",
         "InterruptedBuildError",
         "LockedError",
@@ -340,6 +341,7 @@ def test_the_public_names_are_these():
         "Status",
         "StoreError",
         "Task",
+        "TaskHandle",
         "UsageError",
     ]
     assert all(getattr(nbpipe, name) for name in nbpipe.__all__)

@@ -266,6 +266,31 @@ def test_pipeline_files_are_accepted(page: Path, tmp_path: Path) -> None:
             assert read_spec(file, sources=False).tasks, f"{page.name}:{block.line}"
 
 
+def unsupported() -> list[str]:
+    """The keys that the page about migration says are refused."""
+    text = (DOCS / "how-to" / "migrate.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(\w+: .+?)`", text.partition("## What is not supported")[2], re.M)
+
+
+@pytest.mark.parametrize("line", unsupported())
+def test_what_is_said_to_be_unsupported_is_refused_with_a_hint(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1\n", encoding="utf-8")
+    whole = line.startswith(("config:", "executor:"))
+    spec = f"{line}\ntasks:\n- source: a.py\n" if whole else f"tasks:\n- source: a.py\n  {line}\n"
+    (tmp_path / "pipeline.yaml").write_text(spec, encoding="utf-8")
+    with pytest.raises(errors.SpecError) as caught:
+        read_spec(tmp_path / "pipeline.yaml")
+    assert "hint:" in str(caught.value)
+
+
+def test_the_page_about_migration_names_every_key_that_is_refused() -> None:
+    from nbpipe.store.spectypes import NOT_YET, ConfigEntry, TaskEntry
+
+    said = " ".join(unsupported())
+    for entry in (TaskEntry, ConfigEntry):
+        assert all(re.search(rf"\b{key}\b", said) for key in NOT_YET[entry])
+
+
 @pytest.mark.kernel
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     """Every file is written, every command and cell run, and its output compared, loosely."""

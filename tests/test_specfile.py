@@ -152,8 +152,8 @@ def test_anchors_aliases_and_merges_work(parser: str) -> None:
         ("modül.fünktion", "function"),
         ("my-module.run", None),
         ("tasks/clean.run", None),
-        ("query.sql", None),
-        ("run.sh", None),
+        ("query.sql", "script"),
+        ("run.sh", "script"),
         ("function", None),
         (".py", None),
         ("a..b", None),
@@ -232,7 +232,7 @@ def test_all_problems_are_reported_at_once_each_with_its_place() -> None:
         "  hint: did you mean 'source'?",
         "pipeline.yaml:2:5: tasks[0]: key 'source' is missing",
         "  hint: add 'source:'",
-        "pipeline.yaml:4:14: tasks[1].product: must be text or a mapping,"
+        "pipeline.yaml:4:14: tasks[1].product: must be text or a mapping or a list,"
         " but 1.10 is read as the number 1.1",
         '  hint: quote it: "1.10"',
         "pipeline.yaml:5:14: tasks[1].retries: must be 0 or more, not -1",
@@ -243,13 +243,13 @@ A = "tasks:\n- source: a.py\n"
 B = A + "- source: b.py\n"
 
 REFUSED = [
-    (A + "  client: {}", "3:3: tasks[0].client: key 'client' is not supported yet"),
-    (A + "clients: {}", "3:1: clients: key 'clients' is not supported yet"),
+    (A + "  client: {}", "3:11: tasks[0].client: key 'client' means nothing for this task"),
+    (A + "clients: {SQL: a.b}", "3:16: clients.SQL: there is no class 'SQL'"),
     (
         A + "meta: {kernel: python3}",
         "meta.kernel: key 'kernel' is not supported yet\n  hint: write 'kernel' in each task",
     ),
-    ("tasks:\n- source: q.sql", "2:11: tasks[0].source: .sql sources are not supported yet"),
+    ("tasks:\n- source: q.sql", "2:11: tasks[0].source: has no client"),
     ("tasks:\n- source: a b", "'a b' is neither a script nor a function"),
     (A + "  timeout: soon", "3:12: tasks[0].timeout: 'soon' is no duration"),
     (A + "  timeout: 0", "must be more than 0, not 0"),

@@ -21,6 +21,7 @@ from sphinx.domains.python import PyObject
 from sphinx.util.nodes import make_refnode
 
 from nbpipe.cli.app import cli
+from nbpipe.compat import ploomber
 from nbpipe.core import events as ev
 from nbpipe.core.model import Failure, Kernels, Meta, Resources, Task
 from nbpipe.jupyter import parsing, pipeline_commands
@@ -416,7 +417,17 @@ def find_short_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
     return make_refnode(app.builder, page, entry.docname, entry.node_id, content, names[0])
 
 
+def compat() -> str:
+    """What imports of ploomber are answered."""
+    rows = [
+        (f"`{module}`", ", ".join(f"`{name}`" for name in sorted(names)))
+        for module, names in ploomber.MODULES.items()
+    ]
+    return table(("Module", "Names"), rows, "names")
+
+
 PARTS = {
+    "compat": compat,
     "commands": commands,
     "keys": keys,
     "events": events,

@@ -1,4 +1,4 @@
-"""``build``, ``task`` and ``plan``."""
+"""``build`` and ``plan``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from nbpipe.cli.app import entry_point
-from nbpipe.cli.output import echo_json, print_plan, print_report
+from nbpipe.cli.output import echo_json, print_plan, print_report, with_store
 from nbpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from nbpipe.core.events import Event
+    from nbpipe.core.plan import Plan
     from nbpipe.pipeline import Listener, Pipeline
     from nbpipe.run.report import BuildReport
 
@@ -36,7 +37,7 @@ PARTIAL = click.option(
     help="Tasks by wildcard, with their upstreams.",
 )
 SKIP_UPSTREAM = click.option(
-    "--skip-upstream", is_flag=True, help="Take the upstreams as they are."
+    "-su", "--skip-upstream", is_flag=True, help="Take the upstreams as they are."
 )
 UPSTREAM_OF = click.option(
     "--upstream-of", metavar="TASK", help="All that TASK needs, without TASK."
@@ -58,6 +59,16 @@ SETTINGS = click.option(
     metavar="KEY=VALUE",
     callback=lambda context, option, pairs: read_settings(pairs),
     help="A setting of what is named by --executor.",
+)
+DEBUG = click.option(
+    "-d", "--debug", is_flag=True, help="After a failure, run that task again here, in a debugger."
+)
+DEBUG_LATER = click.option(
+    "-D",
+    "--debug-later",
+    "--debuglater",
+    is_flag=True,
+    help="Keep the variables of what fails, for 'nbpipe debug'.",
 )
 SCHEDULER = click.option(
     "--scheduler", metavar="ADDRESS", help="Of Dask: short for --set scheduler=ADDRESS."
@@ -113,6 +124,8 @@ class Choice(NamedTuple):
 @EXECUTOR
 @SETTINGS
 @SCHEDULER
+@DEBUG
+@DEBUG_LATER
 @WAIT
 @TRACEBACK
 @JSON
@@ -131,6 +144,8 @@ def build(
     executor: str | None,
     settings: dict[str, str],
     scheduler: str | None,
+    debug: bool,
+    debug_later: bool,
     wait: bool,
     traceback: bool,
     as_json: bool,
@@ -143,8 +158,10 @@ def build(
     its own products is missing or was changed.
     """
     names = (*tasks, *globs)
+    refuse_mixture(debug, as_json)
     if dry_run:
-        return _show_plan(entry_point, names, force, not skip_upstream, upstream_of, as_json)
+        up = not skip_upstream
+        return _show_plan(entry_point, names, force, up, upstream_of, store, as_json)
     plain = not (names or force or upstream_of or background or executor or store is not None)
     if plain and _is_done(entry_point, as_json):
         return 0
@@ -153,12 +170,45 @@ def build(
     pipeline = _load(entry_point)
     how = Choice(force, not skip_upstream, upstream_of, jobs, keep_going, executor, settings, store)
     if background:
-        return _start(pipeline, names, how, wait, as_json)
+        if debug:
+            raise UsageError("--bg has no terminal for a debugger", "use --debug-later")
+        return _start(pipeline, names, how, wait, as_json, debug_later)
     with listening(as_json) as listener:
         report = pipeline.build(
-            *names, **how._asdict(), wait=None if wait else 0.0, on_event=listener
+            *names,
+            **how._asdict(),
+            wait=None if wait else 0.0,
+            on_event=listener,
+            debug_later=debug_later,
         )
-    return finish(report, as_json, traceback)
+    code = finish(report, as_json, traceback)
+    return after_failure(pipeline, report, code, debug=debug, later=debug_later)
+
+
+def refuse_mixture(debug: bool, as_json: bool) -> None:
+    """A debugger speaks to a person, ``--json`` to a program.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if debug and as_json:
+        raise UsageError("--debug and --json exclude each other", "use --debug-later")
+
+
+def after_failure(
+    pipeline: Pipeline, report: BuildReport, code: int, *, debug: bool, later: bool
+) -> int:
+    """Open a debugger on the first task that failed, or tell where its frames are kept."""
+    failed = report.named("failed")
+    if not failed or not (debug or later):
+        return code
+    from nbpipe.cli.debug import debug_failed, tell_dumps
+
+    if later:
+        tell_dumps(pipeline, report)
+    if debug:
+        debug_failed(pipeline, failed[0])
+    return code
 
 
 def build_and_show(pipeline: Pipeline) -> int:
@@ -169,81 +219,12 @@ def build_and_show(pipeline: Pipeline) -> int:
 
 
 @click.command()
-@click.argument("name")
-@click.option("-f", "--force", is_flag=True, help="Run it even if it is fresh.")
-@click.option(
-    "--only", is_flag=True, help="Do not look at its upstreams: take their products as they are."
-)
-@click.option(
-    "--no-retry", is_flag=True, help="With --only: try once, as the caller tries again itself."
-)
-@click.option(
-    "--events",
-    "noted",
-    metavar="FILE",
-    help="Append what happens to FILE too, one JSON object a line.",
-)
-@STORE
-@click.option(
-    "-s", "--source", "show_source", is_flag=True, help="Print its source, and run nothing."
-)
-@WAIT
-@TRACEBACK
-@JSON
-@entry_point
-def task(
-    name: str,
-    force: bool,
-    only: bool,
-    no_retry: bool,
-    noted: str | None,
-    store: str | None,
-    show_source: bool,
-    wait: bool,
-    traceback: bool,
-    as_json: bool,
-    entry_point: str | None,
-) -> int:
-    """Run the task NAME, after what it needs; only NAME itself with --only.
-
-    With --only several such commands, each for another task, may run in one folder at once; with
-    a store, what its upstreams made is fetched where it is missing.
-    """
-    if no_retry and not only:
-        raise UsageError("--no-retry goes with --only", "add --only")
-    pipeline = _load(entry_point)
-    pipeline.graph.task(name)
-    if show_source:
-        click.echo(pipeline.source(name), nl=False)
-        return 0
-    timeout = None if wait else 0.0
-    with listening(as_json) as shown, noting(shown, noted) as listener:
-        if only:
-            report = pipeline.run_only(
-                name,
-                force=force,
-                retry=not no_retry,
-                store=store,
-                wait=timeout,
-                on_event=listener,
-            )
-            return finish(report, as_json, traceback)
-        if force:
-            needed = pipeline.build(upstream_of=name, store=store, wait=timeout, on_event=listener)
-            if not needed.ok:
-                return finish(needed, as_json, traceback)
-        report = pipeline.build(
-            name, force=force, upstream=not force, store=store, wait=timeout, on_event=listener
-        )
-    return finish(report, as_json, traceback)
-
-
-@click.command()
 @click.argument("tasks", nargs=-1)
 @FORCE
 @PARTIAL
 @SKIP_UPSTREAM
 @UPSTREAM_OF
+@STORE
 @JSON
 @entry_point
 def plan(
@@ -252,12 +233,13 @@ def plan(
     globs: tuple[str, ...],
     skip_upstream: bool,
     upstream_of: str | None,
+    store: str | None,
     as_json: bool,
     entry_point: str | None,
 ) -> int:
     """Tell what a build would run, and why, with the time that it took before."""
     names = (*tasks, *globs)
-    return _show_plan(entry_point, names, force, not skip_upstream, upstream_of, as_json)
+    return _show_plan(entry_point, names, force, not skip_upstream, upstream_of, store, as_json)
 
 
 def _is_done(entry_point: str | None, as_json: bool) -> bool:
@@ -281,11 +263,16 @@ def _load(entry_point: str | None) -> Pipeline:
 
 
 def _start(
-    pipeline: Pipeline, names: tuple[str, ...], how: Choice, wait: bool, as_json: bool
+    pipeline: Pipeline,
+    names: tuple[str, ...],
+    how: Choice,
+    wait: bool,
+    as_json: bool,
+    debug_later: bool,
 ) -> int:
     if wait:
         raise UsageError("--bg and --wait exclude each other", "leave one out")
-    run = pipeline.start(*names, **how._asdict())
+    run = pipeline.start(*names, **how._asdict(), debug_later=debug_later)
     if not run.id:
         return finish(run.report(), as_json, False)
     if as_json:
@@ -302,18 +289,23 @@ def _show_plan(
     force: bool,
     upstream: bool,
     upstream_of: str | None,
+    store: str | None,
     as_json: bool,
 ) -> int:
     from nbpipe.run.unchanged import unchanged
 
     known = None if names or force or upstream_of else unchanged(entry_point)
-    found = (
-        known.plan
-        if known is not None
-        else _load(entry_point).plan(
-            *names, force=force, upstream=upstream, upstream_of=upstream_of
-        )
-    )
+    if known is not None:
+        found = known.plan
+    else:
+        pipeline = _load(entry_point)
+
+        def ask(store: str | None) -> Plan:
+            return pipeline.plan(
+                *names, force=force, upstream=upstream, upstream_of=upstream_of, store=store
+            )
+
+        found = with_store(ask, store)
     if as_json:
         echo_json(found)
     else:

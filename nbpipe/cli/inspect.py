@@ -16,12 +16,18 @@ from nbpipe.cli.output import (
     print_status,
     print_task_log,
     print_why,
+    with_store,
 )
 from nbpipe.errors import harmless
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline, Theme
 
+STORE = click.option(
+    "--store",
+    metavar="URL",
+    help="Look also into this store. Default: NBPIPE_STORE, then meta.store of the spec.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
@@ -35,13 +41,19 @@ def _load(entry_point: str | None) -> Pipeline:
 
 
 @click.command()
+@STORE
 @JSON
 @entry_point
-def status(as_json: bool, entry_point: str | None) -> None:
+def status(store: str | None, as_json: bool, entry_point: str | None) -> None:
     """Show the state of every task: its reason, its last run, its products."""
     from nbpipe.run.unchanged import unchanged
 
-    found = (unchanged(entry_point) or _load(entry_point)).status()
+    known = unchanged(entry_point)
+    if known is not None:
+        found = known.status()
+    else:
+        pipeline = _load(entry_point)
+        found = with_store(lambda store: pipeline.status(store=store), store)
     if as_json:
         echo_json(found.to_dict())
     else:

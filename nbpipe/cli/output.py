@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from nbpipe.errors import harmless
+from nbpipe.errors import StoreError, UsageError, harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nbpipe.run.report import BuildReport
     from nbpipe.views.plans import Explanation
     from nbpipe.views.status import Status
+
+T = TypeVar("T")
 
 COLOURS = {
     "✓": "green",
@@ -43,6 +45,22 @@ def echo_json(value: Any) -> None:
     """One JSON document on standard output."""
     data = msgspec.json.encode(value)
     click.echo((msgspec.json.format(data, indent=2) if sys.stdout.isatty() else data).decode())
+
+
+def with_store(ask: Callable[[str | None], T], store: str | None) -> T:
+    """What is asked, with what a store has; without it, and a warning, when it cannot be read.
+
+    Args:
+        ask: takes the address of a store; "": none.
+        store: the address; None: that of the environment or of the spec.
+    """
+    try:
+        return ask(store)
+    except (StoreError, UsageError) as error:
+        found = ask("")  # raises again what is not about the store
+        what = f"warning: what is in the store is not known: {error.message}"
+        click.echo(harmless(what), err=True)
+        return found
 
 
 def print_status(status: Status) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbpipe.cli.app import entry_point
-from nbpipe.errors import harmless
+from nbpipe.errors import UsageError, harmless
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline
@@ -16,20 +16,37 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--conda", is_flag=True, help="With NAME: dependencies in environment.yml.")
+@click.option("--pip", is_flag=True, help="With NAME: dependencies in requirements.txt.")
+@click.option(
+    "--package", is_flag=True, help="With NAME: a package, with the pipeline in src/NAME."
+)
+@click.option("--empty", is_flag=True, help="With NAME: a pipeline without tasks.")
 @entry_point
-def scaffold(name: str | None, entry_point: str | None) -> None:
+def scaffold(
+    name: str | None,
+    conda: bool,
+    pip: bool,
+    package: bool,
+    empty: bool,
+    entry_point: str | None,
+) -> None:
     """Create the sources that pipeline.yaml names and that are missing; or a new project NAME.
 
     Overwrites nothing.
     """
-    from nbpipe.cli.scaffold import new_project
+    from nbpipe.cli.scaffold import Layout, new_project
     from nbpipe.store.scaffold import new_sources
     from nbpipe.store.specfile import find_spec
 
+    if name is None and (conda or pip or package or empty):
+        raise UsageError("--conda, --pip, --package and --empty make a new project", "name it")
     if name is not None:
-        made = new_project(Path(name))
+        if entry_point is not None:
+            raise UsageError("-e names a pipeline that is there, NAME a new one", "leave one out")
+        made = new_project(Path(name), Layout(conda, pip, package, empty))
         click.echo(f"new project in {name}: {', '.join(made)}")
-        click.echo(f"next: cd {name} && nbpipe build")
+        click.echo(f"next: cd {name} && nbpipe {'status' if empty else 'build'}")
         return
     spec_file = find_spec(Path(entry_point) if entry_point else Path.cwd())
     created, kept = new_sources(spec_file)

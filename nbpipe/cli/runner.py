@@ -113,6 +113,7 @@ def build(request: Request) -> int:
             executor=request.executor,
             settings=request.settings,
             store=request.store,
+            debug_later=request.debug_later,
             wait=LOCK_PATIENCE,
             on_event=reporter,
         )

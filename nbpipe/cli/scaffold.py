@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nbpipe
 from nbpipe.errors import NbpipeError, UsageError
@@ -47,22 +49,82 @@ _CODE = {
 _IGNORE = "output/\n.nbpipe/\n.ipynb_checkpoints/\n"
 
 
-def new_project(folder: Path) -> list[str]:
-    """Make a small project that builds, in a new or empty folder.
+_EMPTY = """\
+# List the steps here, such as "- source: scripts/get.py"; nbpipe scaffold then creates the scripts.
+tasks: []
+"""
+
+_CONDA = """\
+name: {name}
+channels:
+  - conda-forge
+dependencies:
+  - python>=3.11
+  - pip
+  - pip:
+      - nbpipe-kit
+"""
+
+_PACKAGE = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = ["nbpipe-kit"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/{package}"]
+"""
+
+
+class Layout(NamedTuple):
+    """What a new project has: its dependencies in which file, a package around it, no tasks."""
+
+    conda: bool = False
+    pip: bool = False
+    package: bool = False
+    empty: bool = False
+
+
+PLAIN = Layout()
+
+
+def new_project(folder: Path, layout: Layout = PLAIN) -> list[str]:
+    """Make a small project that builds, in a new or empty folder; returns the files, relative.
 
     Raises:
-        UsageError: the folder holds something.
+        UsageError: the folder holds something, or its name cannot be that of a package.
         StoreError: a file cannot be written.
     """
     _require_empty(folder)
-    write_new(folder / "pipeline.yaml", _SPEC)
-    write_new(folder / ".gitignore", _IGNORE)
-    made = ["pipeline.yaml", ".gitignore"]
-    for name, (upstream, code) in _CODE.items():
+    files = dict(_around(folder.resolve().name, layout))
+    package = folder.resolve().name.replace("-", "_").replace(".", "_")
+    home = f"src/{package}/" if layout.package else ""
+    if layout.package and not package.isidentifier():
+        raise UsageError(f"'{folder.name}' cannot be the name of a package", "take another one")
+    files[f"{home}pipeline.yaml"] = _EMPTY if layout.empty else _SPEC
+    files[".gitignore"] = _IGNORE
+    if layout.package:
+        files[f"{home}__init__.py"] = ""
+        files["pyproject.toml"] = _PACKAGE.format(name=folder.resolve().name, package=package)
+    for name, (upstream, code) in () if layout.empty else _CODE.items():
         text = template(name, upstream=upstream)
-        write_new(folder / "scripts" / f"{name}.py", f"{text.rstrip()}\n\n# %%\n{code}")
-        made.append(f"scripts/{name}.py")
-    return made
+        files[f"{home}scripts/{name}.py"] = f"{text.rstrip()}\n\n# %%\n{code}"
+    for path, text in files.items():
+        write_new(folder / path, text)
+    return list(files)
+
+
+def _around(name: str, layout: Layout) -> Iterator[tuple[str, str]]:
+    """The files with the dependencies."""
+    if layout.conda:
+        yield "environment.yml", _CONDA.format(name=name)
+    if layout.pip:
+        yield "requirements.txt", "nbpipe-kit\n"
 
 
 def write_demo(folder: Path) -> list[str]:
@@ -72,12 +134,26 @@ def write_demo(folder: Path) -> list[str]:
         UsageError: the folder holds something.
         StoreError: a file cannot be written.
     """
+    return copy_project(demo_folder(), folder, "examples")
+
+
+def copy_project(origin: Path, folder: Path, *without: str) -> list[str]:
+    """Copy a project, without what builds have made of it, into a new or empty folder.
+
+    Args:
+        origin: the project's folder.
+        folder: where the copy goes.
+        without: names of further files and folders that stay behind.
+
+    Raises:
+        UsageError: the folder holds something.
+    """
     _require_empty(folder)
-    origin = demo_folder()
     made = []
+    left = {"output", ".nbpipe", "__pycache__", *without}
     for path in sorted(origin.rglob("*")):
         name = path.relative_to(origin)
-        if path.is_file() and not {"output", ".nbpipe", "__pycache__"} & set(name.parts):
+        if path.is_file() and not left & set(name.parts):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
             made.append(name.as_posix())

@@ -12,6 +12,7 @@ import nbpipe
 from nbpipe.core.model import Failure, FileState, Good, Inputs, Outcome, Record, Task
 from nbpipe.core.plan import output_of
 from nbpipe.errors import NbpipeError
+from nbpipe.run.relations import write_notes
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.products import digest_product, publish
 
@@ -47,6 +48,7 @@ def finish_task(
     taken: Taken,
     outcome: Outcome,
     offers: Mapping[str, str | None],
+    run: str,
 ) -> Finished:
     """Check the products, hash the inputs again and move the executed notebook into place.
 
@@ -56,14 +58,16 @@ def finish_task(
         taken: what it was given.
         outcome: what the executor says.
         offers: what each upstream offers now, after the run.
+        run: id of the run.
     """
     result = Finished(inputs=taken.facts.inputs)
+    write_notes(gatherer.root, task, run)
     for path in task.data.values():
         state = digest_product(gatherer.root / path)
         if state is None:
             result.failure = _missing(task, path, outcome, gatherer.root)
             return result
-        if _untouched(state, taken.before.get(path)):
+        if not task.is_link and _untouched(state, taken.before.get(path)):
             result.warnings.append(f"product {path} was not written by this run: it is older")
         result.products[path] = state
     result.inputs = _inputs_after(gatherer, task, taken, offers, result.warnings)
@@ -85,7 +89,7 @@ def done_record(
     good = Good(
         inputs=result.inputs,
         products=result.products,
-        output=output_of(task, result.inputs, digests),
+        output=output_of(task, result.inputs, digests, run),
         text=taken.text,
         declared=taken.declared,
         started=timing.started,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
+import tempfile
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from nbpipe.core import events as ev
 from nbpipe.core.graph import Graph
-from nbpipe.core.model import Failure, Job, Outcome, Task
-from nbpipe.core.options import Call, HookCall, HookName, Hooks, HookTask
+from nbpipe.core.model import Failure, Job, Meta, Outcome, Task
+from nbpipe.core.options import NO_HOOKS, Call, HookCall, HookName, Hooks, HookTask
 from nbpipe.core.progress import Progress
-from nbpipe.errors import EARLY_STOP, BuildError
+from nbpipe.errors import EARLY_STOP, BuildError, UsageError
 from nbpipe.executors.function import FunctionExecutor
-from nbpipe.run.prepare import upstream_value
+from nbpipe.run.callbacks import OWN, Callbacks
+from nbpipe.run.prepare import compat_of, upstream_value
 from nbpipe.store.records import file_stem
 
 
@@ -28,6 +32,8 @@ class RunHooks:
         root: its folder, where hooks run.
         folder: of the run, where their output goes.
         emit: takes warnings.
+        callbacks: functions of this process, called after those that the spec names; None: none.
+        environ: variables for the processes in which hooks run.
     """
 
     def __init__(
@@ -37,12 +43,16 @@ class RunHooks:
         root: Path,
         folder: Path,
         emit: Callable[[ev.Event], None],
+        callbacks: Callbacks | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         self._graph = graph
         self._hooks = hooks
         self._root = root
         self._folder = folder
         self._emit = emit
+        self._callbacks = callbacks or Callbacks()
+        self._environ = environ or {}
 
     async def before(self, tasks: Collection[str]) -> Failure | None:
         """``on_render`` of the tasks that may run, then the pipeline's own.
@@ -57,6 +67,9 @@ class RunHooks:
         if self._hooks.on_render is not None:
             calls.append(self._of_all("on_render", self._hooks.on_render))
         failure = await self._call(calls, "on_render")
+        for name in tasks if failure is None else ():
+            failure = failure or await self._own("on_render", self._graph.tasks[name])
+        failure = failure or await self._own("on_render")
         if failure is None or failure.error == EARLY_STOP:
             return failure
         raise build_error(failure)
@@ -66,17 +79,19 @@ class RunHooks:
 
         The executed notebook is not in its place yet: the hook finds it in the run's folder.
         """
-        if task.hooks.on_finish is None:
-            return None
-        return await self._call([self._of("on_finish", task.hooks.on_finish, task, outcome)])
+        call = task.hooks.on_finish
+        failure = await self._call([self._of("on_finish", call, task, outcome)] if call else [])
+        return failure or await self._own("on_finish", task, outcome)
 
     async def failed(self, task: Task) -> None:
         """``on_failure`` of a task; an error in it is a warning."""
-        if task.hooks.on_failure is None:
-            return
-        failure = await self._call([self._of("on_failure", task.hooks.on_failure, task)])
-        if failure is not None:
-            self._emit(ev.Warned(task=task.name, message=shown(failure)))
+        call = task.hooks.on_failure
+        for failure in (
+            await self._call([self._of("on_failure", call, task)] if call else []),
+            await self._own("on_failure", task),
+        ):
+            if failure is not None:
+                self._emit(ev.Warned(task=task.name, message=shown(failure)))
 
     async def at_end(self, progress: Progress) -> None:
         """``on_finish`` of the pipeline, or ``on_failure`` when a task failed.
@@ -88,13 +103,14 @@ class RunHooks:
         failures = {n: f for n, f in failures.items() if progress.tasks[n].result == "failed"}
         name: HookName = "on_failure" if failures else "on_finish"
         call = self._hooks.get(name)
-        if call is None:
+        if call is None and not self._callbacks:
             return
         texts = [f"{task}: {f.error}: {f.message}\n{f.traceback}" for task, f in failures.items()]
         rows = [(n, t.result == "ran", t.seconds) for n, t in progress.tasks.items()]
-        whole = self._of_all(name, call)
+        whole = self._of_all(name, call or OWN)
         whole = msgspec.structs.replace(whole, report=tuple(rows), traceback="\n".join(texts))
-        failure = await self._call([whole])
+        failure = await self._call([whole] if call is not None else [])
+        failure = failure or await self._callbacks.call(whole, self._root, self._folder)
         if failure is not None and failure.error == EARLY_STOP:
             self._emit(ev.Warned(message=stopped(failure)))
         elif failure is not None:
@@ -122,7 +138,22 @@ class RunHooks:
             product=_as_it_is(task, outcome, self._root),
             upstream=upstream_value(self._graph, task),
             params=task.params,
+            client=task.client,
+            relations=tuple(
+                relation.text
+                for other in self._graph.tasks.values()
+                for relation in other.relations.values()
+            ),
         )
+
+    async def _own(
+        self, name: HookName, task: Task | None = None, outcome: Outcome | None = None
+    ) -> Failure | None:
+        """Call the function of this process that hangs there, if one does."""
+        if self._callbacks.get("" if task is None else task.name, name) is None:
+            return None
+        hook = self._of_all(name, OWN) if task is None else self._of(name, OWN, task, outcome)
+        return await self._callbacks.call(hook, self._root, self._folder)
 
     async def _call(self, calls: list[HookCall], name: str = "") -> Failure | None:
         if not calls:
@@ -136,15 +167,39 @@ class RunHooks:
             folder=str(self._folder),
             stem=f"{file_stem(whose)}.{calls[0].hook}",
             hooks=tuple(calls),
-            environ={"NBPIPE_RUN": self._folder.name, "NBPIPE_ROOT": str(self._root)},
+            environ={
+                **self._environ,
+                "NBPIPE_RUN": self._folder.name,
+                "NBPIPE_ROOT": str(self._root),
+            },
         )
         return (await FunctionExecutor().run(job, self._emit)).failure
+
+
+def call_on_finish(graph: Graph, task: Task, root: Path, meta: Meta) -> None:
+    """Call a task's ``on_finish`` on the products that are there.
+
+    Raises:
+        UsageError: it has none.
+        BuildError: it failed.
+    """
+    if task.hooks.on_finish is None:
+        raise UsageError(f"task '{task.name}' has no on_finish", "add it in pipeline.yaml")
+    with tempfile.TemporaryDirectory(prefix="nbpipe-") as folder:
+        hooks = RunHooks(
+            graph, NO_HOOKS, root, Path(folder), lambda event: None, None, compat_of(meta)
+        )
+        # A loop may run in the caller's thread.
+        with ThreadPoolExecutor(1) as thread:
+            failure = thread.submit(asyncio.run, hooks.after(task, Outcome())).result()
+    if failure is not None:
+        raise build_error(failure)
 
 
 def _as_it_is(task: Task, outcome: Outcome | None, root: Path) -> str | dict[str, str] | None:
     """The products, of which the executed notebook still lies in the run's folder."""
     if outcome is None or not task.notebooks:
-        return task.product
+        return task.given()
     made = {path: str(outcome.notebook) for path in task.notebooks.values() if outcome.notebook}
     made |= outcome.notebooks
     made = {path: posixpath.relpath(at, root) for path, at in made.items()}

@@ -56,6 +56,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     executor: str | None = None
     settings: dict[str, str] = {}
     store: str | None = None
+    debug_later: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

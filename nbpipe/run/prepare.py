@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from nbpipe.core.graph import Graph
-from nbpipe.core.model import Failure, Job, Kind, Product, Record, Task
+from nbpipe.core.model import Failure, Job, Kind, Meta, Record, Task
 from nbpipe.core.plan import Plan
 from nbpipe.core.scheduler import Scheduler
 from nbpipe.core.tokens import Amounts, demand
 from nbpipe.errors import Problem, SpecError, StoreError, UsageError, cannot_write
+from nbpipe.executors import inside
 from nbpipe.executors.base import ChecksKernels, Executor
+from nbpipe.run.settings import Settings
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.overlay import CELLS
 from nbpipe.store.records import RecordStore, file_stem
@@ -161,9 +163,13 @@ def make_job(
         root=str(gatherer.root),
         folder=str(folder),
         stem=file_stem(task.name),
-        product=task.product,
+        product=task.given(),
         upstream=upstream,
         params=task.params,
+        serializing=task.serializing,
+        work=task.work,
+        relations=tuple(task.relations.values()),
+        text=taken.text if task.work is not None else "",
         notebook=notebook,
         lines=lines,
         kernel=kernel,
@@ -182,10 +188,28 @@ def make_job(
     )
 
 
+def asked_of(meta: Meta, settings: Settings, folder: Path, task: Task) -> dict[str, str]:
+    """Variables that have the process of a task do something before the task."""
+    found = compat_of(meta)
+    if settings.dumps or task.options.debug_later:
+        found[inside.DUMP] = str(folder / dump_name(task.name))
+    return found
+
+
+def compat_of(meta: Meta) -> dict[str, str]:
+    """The variable that has a process answer the imports of another package, if that is asked."""
+    return {inside.COMPAT: meta.compat} if meta.compat else {}
+
+
+def dump_name(task: str) -> str:
+    """Name of the file, in a run's folder, with the frames of a failed task."""
+    return f"{file_stem(task)}.dump"
+
+
 def _write_given(folder: Path, task: Task, upstream: dict[str, Any] | None) -> Path:
     """Keep what a task is given where ``%upstream`` in its kernel finds it."""
     path = folder / f"{file_stem(task.name)}.given.json"
-    value = {"task": task.name, "upstream": upstream, "product": task.product}
+    value = {"task": task.name, "upstream": upstream, "product": task.given()}
     try:
         path.write_bytes(msgspec.json.encode(value))
     except OSError as error:
@@ -206,12 +230,12 @@ def upstream_value(
     groups = graph.wildcards.get(task.name, {})
     grouped = {name for names in groups.values() for name in names}
     value: dict[str, Any] = {
-        name: _placed(graph.tasks[name].product, place)
+        name: graph.tasks[name].given(place)
         for name in graph.upstream[task.name]
         if name not in grouped
     }
     for pattern, names in groups.items():
-        value[pattern] = {name: _placed(graph.tasks[name].product, place) for name in names}
+        value[pattern] = {name: graph.tasks[name].given(place) for name in names}
     return value or None
 
 
@@ -268,9 +292,3 @@ def _nearest(path: Path) -> Path:
         if parent.exists():
             return parent
     return path.parent
-
-
-def _placed(product: Product, place: Callable[[str], str]) -> Product:
-    if isinstance(product, dict):
-        return {key: place(path) for key, path in product.items()}
-    return None if product is None else place(product)

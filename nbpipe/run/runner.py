@@ -23,6 +23,7 @@ from nbpipe.errors import EARLY_STOP, StoreError
 from nbpipe.executors.base import Executor, TakesAhead
 from nbpipe.kernels.builds import BuildKernels
 from nbpipe.run import elsewhere, kernels, prepare
+from nbpipe.run.callbacks import Callbacks
 from nbpipe.run.eventlog import EventLog, drop_old_runs, new_run_folder
 from nbpipe.run.guard import BUILDER
 from nbpipe.run.hooks import RunHooks, stopped
@@ -53,6 +54,7 @@ class Runner:
         listeners: called with each event.
         share: results that other machines see; None: only those of this folder.
         held: True: the caller holds the locks that the run needs, and keeps the runs in order.
+        callbacks: functions of this process that are called around tasks; None: none.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Runner:
         listeners: list[Listener] | None = None,
         share: Share | None = None,
         held: bool = False,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.graph = graph
         self.gatherer = gatherer
@@ -77,6 +80,7 @@ class Runner:
         self._abandoned = False
         self._share = share
         self._held = held
+        self._callbacks = callbacks
         # The builder that has sent this off calls them: only it knows the first and the last try.
         self._calls_around = not (held and os.environ.get(BUILDER))
         self._listeners = list(listeners or [])
@@ -170,7 +174,9 @@ class Runner:
         """The hooks of this run; a task that runs alone has no whole to speak of."""
         whole = NO_HOOKS if self._held else self.gatherer.spec.hooks
         root = self.gatherer.root
-        return RunHooks(self.graph, whole, root, self._folder, self._log.emit)
+        environ = prepare.compat_of(self.gatherer.spec.meta)
+        emit, own = self._log.emit, self._callbacks
+        return RunHooks(self.graph, whole, root, self._folder, emit, own, environ)
 
     async def _before(self, plan: Plan) -> None:
         """Call what is to be called before anything runs."""

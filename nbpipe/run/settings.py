@@ -15,6 +15,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         keep_going: True: what does not depend on a failed task still runs.
         sent_off: words that name the pipeline to another ``nbpipe``, where tasks are sent off to
             other machines, so that this one's limits do not matter; None: they run here.
+        dumps: True: the frames of a task that fails are kept in the run's folder.
     """
 
     tasks: frozenset[str] | None = None
@@ -22,3 +23,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 1
     keep_going: bool = False
     sent_off: tuple[str, ...] | None = None
+    dumps: bool = False

@@ -97,6 +97,7 @@ class Worker:
         clock = time.monotonic()
         devices = self.devices.give(name, task.resources.gpu or 0)
         environ = environment(task.resources, devices, os.environ)
+        environ |= prepare.asked_of(self._gatherer.spec.meta, self._settings, self._folder, task)
         try:
             taken, job = await asyncio.to_thread(self._begin, task, attempt, began, environ)
         except StoreError:
@@ -176,7 +177,8 @@ class Worker:
             up: self._offer_now(up) if offered is not None else None
             for up, offered in taken.facts.inputs.upstream.items()
         }
-        result = finish.finish_task(self._gatherer, task, taken, outcome, now)
+        run = self._folder.name
+        result = finish.finish_task(self._gatherer, task, taken, outcome, now, run)
         for warning in result.warnings:
             self._log.emit(ev.Warned(task=task.name, message=warning))
         if result.failure is not None:
