@@ -12,8 +12,9 @@ import pytest
 
 from nbpipe import BuildError, Pipeline, errors
 from nbpipe.compat import ploomber as answers
-from nbpipe.errors import UsageError
+from nbpipe.errors import SpecError, UsageError
 from nbpipe.executors import aliases
+from nbpipe.store.env import using_env
 from tests.cli import ENV, nbpipe
 from tests.projects import Project
 
@@ -276,6 +277,24 @@ def test_an_env_is_read_and_changed_by_path(tmp_path: Path) -> None:
         with_env(tmp_path / "no.yaml")(show)("x")
 
 
+def test_placeholders_in_an_env_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbpipe.compat.environment import with_env
+
+    (tmp_path / "env.yaml").write_text(
+        "name: iris\npath:\n  data: '{{here}}/{{name}}'\n  mine: '{{user}}'\n"
+        "n: '{{size}}'\nsize: 3\n"
+    )
+    monkeypatch.setenv("USER", "ada")
+    monkeypatch.setenv("LOGNAME", "ada")
+    show = with_env(str(tmp_path / "env.yaml"))(lambda env: (env.path.data, env.path.mine, env.n))
+    assert show() == (tmp_path / "iris", Path("ada"), 3)
+    assert with_env({"a": "b", "c": "{{a}}c"})(lambda env: env.c)() == "bc"
+    with using_env({"name": "rose", "elsewhere": "x"}):
+        assert show()[0] == tmp_path / "rose"
+    with pytest.raises(SpecError, match=r"nothing stands for '\{\{no\}\}'"):
+        with_env({"a": "{{no}}"})(lambda env: env.a)()
+
+
 # -- a pipeline that a function describes ------------------------------------------------------
 
 FACTORY = """\
@@ -358,6 +377,24 @@ def test_a_factory_stands_alone(project: Project, spec: str, said: str) -> None:
     with pytest.raises(errors.SpecError) as caught:
         Pipeline.load(project.root)
     assert said in str(caught.value)
+
+
+@process
+def test_a_factory_is_given_an_env_that_the_command_line_can_change(project: Project) -> None:
+    project.write("pipeline.yaml", "meta: {compat: ploomber}\nlocation: factory.make\n")
+    project.write("env.yaml", "out: out\nrows: 3\n")
+    project.write(
+        "factory.py",
+        "from ploomber import with_env\n\n@with_env\ndef make(env):\n"
+        "    return [{'source': 'steps.load', 'product': env.out + '/load.txt',\n"
+        "             'params': {'rows': env.rows}}]\n",
+    )
+    project.write("steps.py", STEPS)
+    nbpipe("build", cwd=project.root)
+    assert project.read("out/load.txt") == "xxx"
+    nbpipe("build", "--env--rows", "5", "--env--out", "other", cwd=project.root)
+    assert project.read("other/load.txt") == "xxxxx"
+    assert "no key 'row'" in nbpipe("build", "--env--row", "5", cwd=project.root, code=2)
 
 
 @process

@@ -23,6 +23,7 @@ from nbpipe.jupyter.contents_cells import (
     with_live_cells,
     without_live_cells,
 )
+from nbpipe.jupyter.contents_tasks import Tasks
 from tests.jupyter_server_rig import ASYNC, SYNC, ContentsServer
 from tests.projects import Project
 
@@ -824,3 +825,15 @@ def test_opening_runs_no_code_of_the_project(diamond):
     found.get("a.ipynb", content=True)
     assert not (diamond.root / "ran").exists()
     assert not (diamond.root / ".nbpipe").exists()
+
+
+def test_a_source_that_names_no_kernel_has_that_of_its_language(project: Project) -> None:
+    project.task("get")
+    project.tasks.append({"source": "draw.R", "product": "out/draw.ipynb"})
+    project.write("draw.R", "# %%\nupstream <- NULL\nproduct <- NULL\n")
+    project.save()
+    known = Tasks()
+    for name, kernel in (("get.py", "python3"), ("draw.R", "ir")):
+        assert known.source(str(project.root / name)).kernel == kernel
+    project.write("pipeline.yaml", "tasks: [{source: draw.R, product: 3}]")
+    assert known.source(str(project.root / "draw.R")).kernel == "ir"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nbpipe.errors import UsageError
+from nbpipe.store.placeholders import env_values
 
 
 class Env(Mapping[str, Any]):
@@ -42,12 +42,14 @@ class Env(Mapping[str, Any]):
 def with_env(source: Mapping[str, Any] | str | Path | Callable[..., Any]) -> Callable[..., Any]:
     """Give a function the values of a file, or of a mapping, as its first argument ``env``.
 
-    Without parentheses they are those of ``env.yaml``. Texts under the key ``path`` become paths.
+    Without parentheses they are those of ``env.yaml``. ``{{placeholders}}`` in them are filled as
+    those of a pipeline are. Texts under the key ``path`` become paths.
 
     A caller changes one by ``env__key=value``, ``env__outer__inner=value``.
 
     Raises:
         UsageError: there is no such file or key.
+        SpecError: the file is not what it should be, or a placeholder cannot be filled.
     """
     if callable(source):
         return with_env("env.yaml")(source)  # type: ignore[no-any-return]
@@ -63,6 +65,10 @@ def with_env(source: Mapping[str, Any] | str | Path | Callable[..., Any]) -> Cal
                 values["path"] = _as_paths(values["path"])
             return function(Env(values), *args, **kwargs)
 
+        # What a caller gives: all but the first one, which is given here.
+        signature = inspect.signature(function)
+        _, *given = signature.parameters.values()
+        call.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
         return call
 
     return decorate
@@ -75,18 +81,11 @@ def load_env(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     if isinstance(source, Mapping):
-        return _copied(source)
-    try:
-        found = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{source}: cannot be read: {error}", "write 'key: value' in it") from None
-    if not isinstance(found, Mapping):
-        raise UsageError(f"{source}: is no mapping", "write 'key: value' in it")
-    return _copied(found)
-
-
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+        return env_values(source)
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(f"{source}: cannot be read: no such file", "write 'key: value' in it")
+    return env_values(path)
 
 
 def _as_paths(values: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from nbpipe.core.syntax import escapes, parse_body
 from nbpipe.errors import NbpipeError
 from nbpipe.jupyter.contents_cells import Shown, chosen_task, code_of
 from nbpipe.pipeline import Pipeline
-from nbpipe.store.facts import DEFAULT_KERNEL
+from nbpipe.store.codes import usual_kernel
 from nbpipe.store.functions import module_file
 from nbpipe.store.inject import COMMENT, injected_cell_text
 from nbpipe.store.sources import parse_source
@@ -132,13 +132,13 @@ class Tasks:
             if spec is None or not _names(spec, path):
                 return None
             relative = os.path.relpath(os.path.realpath(path), os.path.realpath(spec.parent))
-            return Found(path, Path(relative).as_posix(), DEFAULT_KERNEL)
+            return Found(path, Path(relative).as_posix(), usual_kernel(Path(path).suffix))
         if spec is None or not tasks:
             return None
         source = tasks[0].source
         if tasks[0].kind == "function":
             source = module_file(spec.parent, source)
-        return Found(path, source, tasks[0].kernel or DEFAULT_KERNEL)
+        return Found(path, source, tasks[0].kernel or usual_kernel(Path(path).suffix))
 
     def _load(self, spec: Path) -> Loaded:
         """The pipeline of a spec file; one that does not load is tried again every time."""

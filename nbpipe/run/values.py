@@ -31,13 +31,18 @@ def with_values(reading: Reading) -> tuple[Reading, dict[str, Any]]:
     values: dict[str, Any] = {}
     while new := [call for call in reading.calls if call_key(call) not in values]:
         compat = compat_of(reading.spec.meta)
-        values |= call_all(new, reading.entry.root, reading.spec.file, compat)
+        place = reading.entry.root, reading.spec.file
+        values |= call_all(new, *place, compat, reading.env.overrides)
         reading = load_spec(reading.entry, reading.env, values=values)
     return reading, values
 
 
 def call_all(
-    calls: Sequence[Call], root: Path, file: str, environ: Mapping[str, str] | None = None
+    calls: Sequence[Call],
+    root: Path,
+    file: str,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What each function gives now, by `call_key`. All of them run in one process.
 
@@ -46,13 +51,15 @@ def call_all(
         root: of the pipeline, where they run.
         file: the spec, for messages.
         environ: more variables for the process; None: none.
+        overrides: what the caller says of placeholders; None: nothing.
 
     Raises:
         SpecError: one of them failed, or gave what cannot be a param.
     """
     if not calls:
         return {}
-    reply = _reply(Request(str(root.resolve()), tuple(calls)), root, file, environ or {})
+    request = Request(str(root.resolve()), tuple(calls), dict(overrides or {}))
+    reply = _reply(request, root, file, environ or {})
     if reply.failure is not None:
         failed, failure = calls[len(reply.values)], reply.failure
         place = f" ({failure.file}:{failure.line})" if failure.file else ""

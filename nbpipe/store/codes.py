@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbpipe.core.fingerprint import code_digest, function_digest, value_digest
 from nbpipe.core.model import Task
+from nbpipe.store.reading import language_of_suffix
 from nbpipe.store.scripts import script_code
 from nbpipe.store.sources import Source
 
@@ -16,6 +17,11 @@ LANGUAGE_KERNELS = {"r": "ir"}
 def kernel_of(source: Source) -> str:
     """The kernel that a source names, or else the usual one of its language."""
     return source.kernel or LANGUAGE_KERNELS.get(source.language, DEFAULT_KERNEL)
+
+
+def usual_kernel(suffix: str) -> str:
+    """The kernel of a source with that suffix which names neither a kernel nor a language."""
+    return LANGUAGE_KERNELS.get(language_of_suffix(suffix), DEFAULT_KERNEL)
 
 
 def code_of(task: Task, text: str, source: Source | None) -> str:

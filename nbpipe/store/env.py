@@ -146,7 +146,17 @@ def env_file_of(spec_file: Path, env: Env, *, needed: bool) -> EnvFile:
             raise SpecError([Problem(name, 0, 0, "", what, f"create it beside {spec_file.name}")])
         _refuse_yml(spec_file)
         return EnvFile({}, "", frozenset(candidates))
-    read: set[Path] = {*candidates}
+    found = read_env(path)
+    return msgspec.structs.replace(found, read=found.read | {*candidates})
+
+
+def read_env(path: Path) -> EnvFile:
+    """What an env file says, with what it imports.
+
+    Raises:
+        SpecError: it cannot be read, or what it imports cannot.
+    """
+    read: set[Path] = set()
     nodes = _with_imports(path, read, ())
     return EnvFile(nodes, path.name, frozenset(read))
 

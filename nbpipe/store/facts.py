@@ -22,7 +22,7 @@ from nbpipe.core.model import (
 from nbpipe.errors import Problem, SpecError
 from nbpipe.store.analysis import check_notebook
 from nbpipe.store.cache import Consulted
-from nbpipe.store.codes import DEFAULT_KERNEL, code_of, kernel_of
+from nbpipe.store.codes import code_of, kernel_of
 from nbpipe.store.functions import function_declared, module_file
 from nbpipe.store.given import given_values, shaping
 from nbpipe.store.hookfacts import around_digests
@@ -355,6 +355,3 @@ def _is_of(record: Record, task: Task) -> bool:
         and good.inputs.source == task.source
         and good.inputs.product == task.product
     )
-
-
-__all__ = ["DEFAULT_KERNEL", "Gatherer", "Taken"]

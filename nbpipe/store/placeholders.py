@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Mapping_
 from pathlib import Path
 from typing import Any
 
-from nbpipe.errors import NbpipeError, Problem, did_you_mean
-from nbpipe.store.env import FACTS, SETTLED_FACTS, Env, EnvFile, casted, fact, overridden
+import msgspec
+
+from nbpipe.errors import NbpipeError, Problem, SpecError, did_you_mean
+from nbpipe.store.env import (
+    FACTS,
+    SETTLED_FACTS,
+    Env,
+    EnvFile,
+    casted,
+    current_env,
+    fact,
+    overridden,
+    read_env,
+)
 from nbpipe.store.yamlnodes import (
     Mapping,
     Node,
@@ -187,6 +200,32 @@ class Filler:
             name = Scalar(to.line, to.column, to.end, at.text, at.plain, at.tag)
             entries[key] = (name, self._moved(value, to))
         return Mapping(to.line, to.column, to.end, True, entries)
+
+
+def env_values(source: Path | Mapping_[str, Any]) -> dict[str, Any]:
+    """The values of an env file, or of a mapping, with the placeholders in them filled.
+
+    What the caller says of a file's keys, as `using_env` does, counts.
+
+    Args:
+        source: the file, whose folder is ``{{here}}``; a mapping has that of this process.
+
+    Raises:
+        SpecError: it cannot be read, or a placeholder cannot be filled.
+    """
+    if isinstance(source, Path):
+        spec_file, file, env = source, read_env(source), current_env()
+    else:
+        at = Scalar(0, 0, 0, "", False, None)
+        nodes = {str(key): node_of(value, at) for key, value in source.items()}
+        spec_file, file, env = Path("env.yaml"), EnvFile(nodes, "", frozenset()), Env()
+    said = {path: text for path, text in env.overrides.items() if path.split(".")[0] in file.nodes}
+    nodes = overridden(file.nodes, said)
+    filler = Filler(spec_file, msgspec.structs.replace(file, nodes=nodes), Env())
+    filled = {key: filler.fill(node, file.file, key) for key, node in nodes.items()}
+    if filler.problems:
+        raise SpecError(filler.problems)
+    return {key: plain_value(node) for key, node in filled.items()}
 
 
 def _expanded_user(node: Node) -> Node:

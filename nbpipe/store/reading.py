@@ -136,11 +136,16 @@ def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
+def language_of_suffix(suffix: str) -> str:
+    """The language of sources with that suffix, such as ``.R``, where they say nothing of it."""
+    return _LANGUAGES.get(suffix.lower(), "python")
+
+
 def _language(metadata: Mapping[str, Any], suffix: str) -> str:
     kernelspec = metadata.get("kernelspec", {})
     info = metadata.get("language_info", {})
     said = kernelspec.get("language") or (info.get("name") if isinstance(info, dict) else None)
     if not isinstance(said, str) or not said:
-        said = "r" if kernelspec.get("name") == "ir" else _LANGUAGES.get(suffix, "python")
+        said = "r" if kernelspec.get("name") == "ir" else language_of_suffix(suffix)
     said = said.lower()
     return "python" if said in ("ipython", "ipython3", "python3") else said
