@@ -14,7 +14,6 @@ from nbpipe import BuildError, Pipeline, errors
 from nbpipe.compat import ploomber as answers
 from nbpipe.errors import SpecError, UsageError
 from nbpipe.executors import aliases
-from nbpipe.store.env import using_env
 from tests.cli import ENV, nbpipe
 from tests.projects import Project
 
@@ -289,8 +288,8 @@ def test_placeholders_in_an_env_are_filled(tmp_path: Path, monkeypatch: pytest.M
     show = with_env(str(tmp_path / "env.yaml"))(lambda env: (env.path.data, env.path.mine, env.n))
     assert show() == (tmp_path / "iris", Path("ada"), 3)
     assert with_env({"a": "b", "c": "{{a}}c"})(lambda env: env.c)() == "bc"
-    with using_env({"name": "rose", "elsewhere": "x"}):
-        assert show()[0] == tmp_path / "rose"
+    monkeypatch.setenv("NBPIPE_ENV_OVERRIDES", '{"name": "rose", "elsewhere": "x"}')
+    assert show()[0] == tmp_path / "rose"
     with pytest.raises(SpecError, match=r"nothing stands for '\{\{no\}\}'"):
         with_env({"a": "{{no}}"})(lambda env: env.a)()
 

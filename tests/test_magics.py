@@ -90,6 +90,19 @@ def test_loading_puts_no_name_into_the_users_namespace(diamond, monkeypatch):
     assert set(ip.user_ns) == before
 
 
+def test_status_and_plan_say_what_a_build_would_take_from_the_store(
+    shell, diamond, checkout, url, monkeypatch
+):
+    checkout().report(store=url)
+    shell.run("%load_ext nbpipe")
+    monkeypatch.setenv("NBPIPE_STORE", url)
+    for asked in ("%pipeline status", "%pipeline plan", "%pipeline build --dry-run"):
+        assert "in the store" in str(shell.value(asked)), asked
+    monkeypatch.setenv("NBPIPE_STORE", "odd://nowhere")
+    assert "in the store" not in str(shell.value("%pipeline plan"))
+    assert "warning: what is in the store is not known" in shell.out
+
+
 def test_it_loads_where_there_is_no_pipeline(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shell = Shell(capsys)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from nbpipe.errors import StoreError, UsageError, harmless
+from nbpipe.errors import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,19 +48,10 @@ def echo_json(value: Any) -> None:
 
 
 def with_store(ask: Callable[[str | None], T], store: str | None) -> T:
-    """What is asked, with what a store has; without it, and a warning, when it cannot be read.
+    """What is asked, with what a store has, as :func:`nbpipe.run.stored.with_store` does it."""
+    from nbpipe.run import stored
 
-    Args:
-        ask: takes the address of a store; "": none.
-        store: the address; None: that of the environment or of the spec.
-    """
-    try:
-        return ask(store)
-    except (StoreError, UsageError) as error:
-        found = ask("")  # raises again what is not about the store
-        what = f"warning: what is in the store is not known: {error.message}"
-        click.echo(harmless(what), err=True)
-        return found
+    return stored.with_store(ask, store, lambda text: click.echo(text, err=True))
 
 
 def print_status(status: Status) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nbpipe.errors import UsageError
+from nbpipe.store.env import OVERRIDES
 from nbpipe.store.placeholders import env_values
 
 
@@ -85,7 +89,8 @@ def _read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{source}: cannot be read: no such file", "write 'key: value' in it")
-    return env_values(path)
+    said = msgspec.json.decode(os.environ.get(OVERRIDES, "{}"), type=dict[str, str])
+    return env_values(path, said)
 
 
 def _as_paths(values: dict[str, Any]) -> dict[str, Any]:

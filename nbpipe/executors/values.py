@@ -22,17 +22,10 @@ from nbpipe.executors import inside
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to call.
-
-    Attributes:
-        root: absolute folder of the pipeline.
-        calls: the functions, in this order.
-        overrides: what the caller says of placeholders, for functions that read env.yaml.
-    """
+    """``root``: absolute folder of the pipeline. ``calls``: what to call, in this order."""
 
     root: str
     calls: tuple[Call, ...]
-    overrides: dict[str, str] = {}
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -48,10 +41,6 @@ def main() -> None:
     calling.leave_with_parent(int(sys.argv[2]))
     sys.path.insert(0, request.root)
     inside.prepare()
-    if request.overrides:
-        from nbpipe.store import overrides
-
-        overrides.current.set(request.overrides)
     values: list[Any] = []
     failure = None
     for one in request.calls:

@@ -38,8 +38,11 @@ def status(session: Session, options: Namespace) -> Status:
 
 def plan(session: Session, options: Namespace) -> Plan:
     """What a build would run, and why."""
+    from nbpipe.run.stored import with_store
+
     pipeline = session.load(call=True)
-    return pipeline.plan(*options.names, force=options.force, upstream_of=options.upstream_of)
+    chosen: dict[str, Any] = {"force": options.force, "upstream_of": options.upstream_of}
+    return with_store(lambda url: pipeline.plan(*options.names, store=url, **chosen), None, print)
 
 
 def why(session: Session, options: Namespace) -> Explanation:
@@ -110,10 +113,10 @@ def split(session: Session, options: Namespace) -> Status | None:
 
 def build(session: Session, options: Namespace) -> Plan | Run | BuildReport:
     """Run what is stale, here with progress, or in the background."""
+    if options.dry_run:
+        return plan(session, options)
     pipeline = session.load(call=True)
     chosen: dict[str, Any] = {"force": options.force, "upstream_of": options.upstream_of}
-    if options.dry_run:
-        return pipeline.plan(*options.names, **chosen)
     chosen |= {"jobs": options.jobs, "keep_going": options.keep_going}
     settings = [*options.settings, *([("scheduler", s)] if (s := options.scheduler) else [])]
     chosen |= {"executor": options.executor, "settings": dict(settings)}

@@ -63,9 +63,16 @@ class Session:
 
         file = locate_spec(os.fspath(self.path or os.getcwd()))
         if file is None or self.overrides or self._cells_file(Path(file).parent) is not None:
-            return self.load().status()
+            return self._look()
         self._known = unchanged(file, self._known)
-        return (self._known or self.load()).status()
+        return self._known.status() if self._known is not None else self._look()
+
+    def _look(self) -> Status:
+        """The status of a pipeline that is loaded for it, with what a build would find stored."""
+        from nbpipe.run.stored import with_store
+
+        pipeline = self.load()
+        return with_store(lambda url: pipeline.status(store=url), None, print)
 
     def use(self, path: str, overrides: dict[str, str] | None = None) -> Pipeline:
         """Work on another pipeline from now on; the old one stays when the new one is wrong.

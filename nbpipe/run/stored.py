@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import msgspec
 
 from nbpipe.core.graph import Graph
 from nbpipe.core.model import Decision, Facts, Reason, Record
 from nbpipe.core.plan import Plan, decide, offer
+from nbpipe.errors import StoreError, UsageError, harmless
 from nbpipe.run.sharing import Share
 from nbpipe.run.standing import generations
 from nbpipe.store.shared import AT_ONCE
+
+T = TypeVar("T")
+
+
+def with_store(
+    ask: Callable[[str | None], T], store: str | None, warn: Callable[[str], object]
+) -> T:
+    """What is asked, with what a store has; without it, and a warning, when it cannot be read.
+
+    Args:
+        ask: takes the address of a store; "": none.
+        store: the address; None: that of the environment or of the spec.
+        warn: takes the warning, one line.
+    """
+    try:
+        return ask(store)
+    except (StoreError, UsageError) as error:
+        found = ask("")  # raises again what is not about the store
+        warn(harmless(f"warning: what is in the store is not known: {error.message}"))
+        return found
 
 
 class StoredPlan:

@@ -18,6 +18,7 @@ from nbpipe.executors.processes import describe_exit
 from nbpipe.executors.values import Reply, Request
 from nbpipe.run.launch import environment
 from nbpipe.run.prepare import compat_of
+from nbpipe.store.env import OVERRIDES
 from nbpipe.store.speccalls import call_key
 from nbpipe.store.specload import Reading, load_spec
 
@@ -30,19 +31,16 @@ def with_values(reading: Reading) -> tuple[Reading, dict[str, Any]]:
     """
     values: dict[str, Any] = {}
     while new := [call for call in reading.calls if call_key(call) not in values]:
-        compat = compat_of(reading.spec.meta)
-        place = reading.entry.root, reading.spec.file
-        values |= call_all(new, *place, compat, reading.env.overrides)
+        environ = compat_of(reading.spec.meta)
+        if reading.env.overrides:
+            environ[OVERRIDES] = msgspec.json.encode(reading.env.overrides).decode()
+        values |= call_all(new, reading.entry.root, reading.spec.file, environ)
         reading = load_spec(reading.entry, reading.env, values=values)
     return reading, values
 
 
 def call_all(
-    calls: Sequence[Call],
-    root: Path,
-    file: str,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    calls: Sequence[Call], root: Path, file: str, environ: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """What each function gives now, by `call_key`. All of them run in one process.
 
@@ -51,15 +49,13 @@ def call_all(
         root: of the pipeline, where they run.
         file: the spec, for messages.
         environ: more variables for the process; None: none.
-        overrides: what the caller says of placeholders; None: nothing.
 
     Raises:
         SpecError: one of them failed, or gave what cannot be a param.
     """
     if not calls:
         return {}
-    request = Request(str(root.resolve()), tuple(calls), dict(overrides or {}))
-    reply = _reply(request, root, file, environ or {})
+    reply = _reply(Request(str(root.resolve()), tuple(calls)), root, file, environ or {})
     if reply.failure is not None:
         failed, failure = calls[len(reply.values)], reply.failure
         place = f" ({failure.file}:{failure.line})" if failure.file else ""

@@ -29,6 +29,10 @@ SETTLED_FACTS = frozenset({"here", "root"})
 """Those that only the place of the files decides."""
 
 
+OVERRIDES = "NBPIPE_ENV_OVERRIDES"
+"""Tells `Env.overrides`, as JSON, to the process of a function that reads env.yaml itself."""
+
+
 class Env(msgspec.Struct, frozen=True):
     """What is said of placeholders from outside of the files.
 

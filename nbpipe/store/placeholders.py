@@ -16,7 +16,6 @@ from nbpipe.store.env import (
     Env,
     EnvFile,
     casted,
-    current_env,
     fact,
     overridden,
     read_env,
@@ -202,25 +201,27 @@ class Filler:
         return Mapping(to.line, to.column, to.end, True, entries)
 
 
-def env_values(source: Path | Mapping_[str, Any]) -> dict[str, Any]:
+def env_values(
+    source: Path | Mapping_[str, Any], said: Mapping_[str, str] | None = None
+) -> dict[str, Any]:
     """The values of an env file, or of a mapping, with the placeholders in them filled.
-
-    What the caller says of a file's keys, as `using_env` does, counts.
 
     Args:
         source: the file, whose folder is ``{{here}}``; a mapping has that of this process.
+        said: values in the place of a file's, by path such as ``model.depth``; what it has no key
+            for is left out.
 
     Raises:
         SpecError: it cannot be read, or a placeholder cannot be filled.
     """
     if isinstance(source, Path):
-        spec_file, file, env = source, read_env(source), current_env()
+        spec_file, file = source, read_env(source)
     else:
         at = Scalar(0, 0, 0, "", False, None)
         nodes = {str(key): node_of(value, at) for key, value in source.items()}
-        spec_file, file, env = Path("env.yaml"), EnvFile(nodes, "", frozenset()), Env()
-    said = {path: text for path, text in env.overrides.items() if path.split(".")[0] in file.nodes}
-    nodes = overridden(file.nodes, said)
+        spec_file, file = Path("env.yaml"), EnvFile(nodes, "", frozenset())
+    ours = {path: text for path, text in (said or {}).items() if path.split(".")[0] in file.nodes}
+    nodes = overridden(file.nodes, ours)
     filler = Filler(spec_file, msgspec.structs.replace(file, nodes=nodes), Env())
     filled = {key: filler.fill(node, file.file, key) for key, node in nodes.items()}
     if filler.problems:
