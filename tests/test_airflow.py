@@ -322,7 +322,7 @@ def test_a_group_with_the_name_of_a_task_is_refused():
         ({"secrets": "s"}, "preset 'bash' has no use for 'secrets'", "--set preset=kubernetes"),
         ({"preset": "docker", "store": "s3://b"}, "needs an image", "say --image IMAGE"),
         ({"preset": "docker", "image": "i"}, "containers share no folder", "say --store URL"),
-        ({"preset": "docker", **CONTAINER, "volumes": "data"}, "is not SOURCE:PATH", "such as"),
+        ({"preset": "docker", **CONTAINER, "volumes": "data"}, "is not NAME:PATH", "such as"),
         ({"dag_id": "a b"}, "does not take 'a b' for a dag_id", "use letters"),
         ({"schedule": "@dayly"}, "no schedule '@dayly'", "did you mean '@daily'?"),
         ({"schedule": "6am"}, "'6am' is no schedule", "five fields of cron"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +15,37 @@ from nbpipe.errors import UsageError, cannot_write
 
 if TYPE_CHECKING:
     from nbpipe.pipeline import Pipeline
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def export_options(command: F) -> F:
+    """The options of a command that translates the pipeline for an engine."""
+    options = [
+        click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks."),
+        click.option("--store", metavar="URL", help="Where the tasks share their results."),
+        click.option("--image", metavar="IMAGE", help="Container image that has the project."),
+        click.option(
+            "--mode",
+            type=click.Choice(["incremental", "force"]),
+            default="incremental",
+            help="Whether the engine skips what is fresh. Default: incremental.",
+        ),
+        click.option(
+            "--env",
+            "environ",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A variable for every task.",
+        ),
+        click.option(
+            "--set", "more", multiple=True, metavar="KEY=VALUE", help="A setting of the engine."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -32,21 +64,7 @@ def graph(as_json: bool, entry_point: str | None) -> None:
 @click.command()
 @click.argument("name", metavar="EXPORTER")
 @click.option("--to", "folder", metavar="FOLDER", help="Where to write. Default: print.")
-@click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks.")
-@click.option("--store", metavar="URL", help="Where the tasks share their results.")
-@click.option("--image", metavar="IMAGE", help="Container image that has the project.")
-@click.option(
-    "--mode",
-    type=click.Choice(["incremental", "force"]),
-    default="incremental",
-    help="Whether the engine skips what is fresh. Default: incremental.",
-)
-@click.option(
-    "--env", "environ", multiple=True, metavar="NAME=VALUE", help="A variable for every task."
-)
-@click.option(
-    "--set", "more", multiple=True, metavar="KEY=VALUE", help="A setting of this exporter."
-)
+@export_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that are there.")
 @entry_point
 def export(

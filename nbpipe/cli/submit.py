@@ -9,6 +9,7 @@ import click
 
 from nbpipe.cli.app import entry_point
 from nbpipe.cli.build import read_settings
+from nbpipe.cli.export import export_options
 from nbpipe.cli.output import echo_json
 from nbpipe.errors import UsageError, did_you_mean, harmless
 
@@ -21,19 +22,7 @@ ENGINES = ("aws-batch",)
 
 @click.command()
 @click.argument("engine", metavar="ENGINE")
-@click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks.")
-@click.option("--store", metavar="URL", help="Where the tasks share their results.")
-@click.option("--image", metavar="IMAGE", help="Container image that has the project.")
-@click.option(
-    "--mode",
-    type=click.Choice(["incremental", "force"]),
-    default="incremental",
-    help="Whether fresh tasks are skipped. Default: incremental.",
-)
-@click.option(
-    "--env", "environ", multiple=True, metavar="NAME=VALUE", help="A variable for every task."
-)
-@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="A setting of this engine.")
+@export_options
 @click.option("--wait", is_flag=True, help="Follow the jobs to their end; Ctrl-C ends them.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @entry_point

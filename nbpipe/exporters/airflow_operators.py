@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from nbpipe.exporters.airflow_settings import AirflowSettings, Preset, volumes_of
-from nbpipe.exporters.base import TaskDocument
+from nbpipe.exporters.airflow_settings import AirflowSettings, Preset
+from nbpipe.exporters.base import TaskDocument, read_volumes
 from nbpipe.exporters.pysource import Call, Code, source
 
 IN_FOLDER = 'cd "$0" && exec "$@"'
@@ -82,7 +82,7 @@ def _docker(settings: AirflowSettings) -> Operator:
     if settings.folder is not None:
         common["working_dir"] = settings.folder
     if settings.volumes:
-        common["mounts"] = [_mount(*volume) for volume in volumes_of(settings)]
+        common["mounts"] = [_mount(*volume) for volume in read_volumes(settings.volumes)]
     first = len(settings.program)
 
     def own(task: TaskDocument, command: list[str]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _kubernetes(settings: AirflowSettings) -> Operator:
     if settings.secrets:
         common["env_from"] = [_secret(name) for name in settings.secrets]
     if settings.volumes:
-        volumes = list(enumerate(volumes_of(settings)))
+        volumes = list(enumerate(read_volumes(settings.volumes)))
         common["volumes"] = [_claim(number, claim) for number, (claim, _) in volumes]
         common["volume_mounts"] = [_mounted(number, path) for number, (_, path) in volumes]
     first = len(settings.program)

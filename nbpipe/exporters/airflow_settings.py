@@ -135,18 +135,3 @@ def options_of(settings: AirflowSettings) -> dict[str, Any]:
         if not key.isidentifier():
             raise UsageError(f"setting 'options': '{key}' is no argument of an operator")
     return options
-
-
-def volumes_of(settings: AirflowSettings) -> list[tuple[str, str]]:
-    """Source and path of each volume.
-
-    Raises:
-        UsageError: one is not SOURCE:PATH.
-    """
-    found = []
-    for said in settings.volumes:
-        what, _, path = said.rpartition(":")
-        if not (what and path.startswith("/")):
-            raise UsageError(f"volume '{said}' is not SOURCE:PATH", "such as data:/srv/data")
-        found.append((what, path))
-    return found

@@ -15,8 +15,8 @@ import msgspec
 import yaml
 
 from nbpipe.errors import UsageError
-from nbpipe.exporters.argo_settings import ArgoSettings, check, spec_of, volumes_of
-from nbpipe.exporters.base import GraphDocument, TaskDocument, task_command
+from nbpipe.exporters.argo_settings import ArgoSettings, check, spec_of
+from nbpipe.exporters.base import GraphDocument, TaskDocument, read_volumes, task_command
 
 API = "argoproj.io/v1alpha1"
 HEAD = "# Made by nbpipe export argo.\n"
@@ -58,7 +58,7 @@ def workflow_template(name: str, document: GraphDocument, settings: ArgoSettings
         "entrypoint": entry,
         "arguments": {"parameters": _parameters(document, settings)},
     }
-    if volumes := labels("claims", (claim for claim, _ in volumes_of(settings))):
+    if volumes := labels("claims", (claim for claim, _ in read_volumes(settings.volumes))):
         spec["volumes"] = [
             {"name": volume, "persistentVolumeClaim": {"claimName": claim}}
             for claim, volume in volumes.items()
@@ -170,7 +170,7 @@ def _container(
         found["envFrom"] = [{"secretRef": {"name": name}} for name in settings.secrets]
     if resources := _resources(task, settings):
         found["resources"] = resources
-    if mounts := volumes_of(settings):
+    if mounts := read_volumes(settings.volumes):
         found["volumeMounts"] = [{"name": dns_label(c), "mountPath": p} for c, p in mounts]
     return found
 

@@ -77,21 +77,6 @@ def check(document: GraphDocument, settings: ArgoSettings) -> None:
         raise UsageError("a timezone is of use to a schedule only", "say --set schedule=CRON")
 
 
-def volumes_of(settings: ArgoSettings) -> list[tuple[str, str]]:
-    """Claim and path of each volume.
-
-    Raises:
-        UsageError: one is not CLAIM:PATH.
-    """
-    found = []
-    for said in settings.volumes:
-        claim, _, path = said.partition(":")
-        if not (claim and path.startswith("/")):
-            raise UsageError(f"volume '{said}' is not CLAIM:PATH", "such as data:/srv/data")
-        found.append((claim, path))
-    return found
-
-
 def spec_of(settings: ArgoSettings) -> dict[str, Any]:
     """The further fields of the workflow's spec.
 

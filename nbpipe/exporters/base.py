@@ -8,7 +8,7 @@ on its arguments alone, so golden files test it. In the engine every task is the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol, get_origin
 
@@ -116,6 +116,24 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     environ: dict[str, str] = {}
     mode: Mode = "incremental"
     program: tuple[str, ...] = ("nbpipe",)
+
+
+def read_volumes(said: Sequence[str]) -> list[tuple[str, str]]:
+    """What is mounted, and the path at which, of each volume.
+
+    Args:
+        said: as ``NAME:PATH``.
+
+    Raises:
+        UsageError: one is not of that form.
+    """
+    found = []
+    for volume in said:
+        name, _, path = volume.rpartition(":")
+        if not (name and path.startswith("/")):
+            raise UsageError(f"volume '{volume}' is not NAME:PATH", "such as data:/srv/data")
+        found.append((name, path))
+    return found
 
 
 class Exporter(Protocol):

@@ -10,6 +10,7 @@ import msgspec
 from nbpipe.core.model import State
 from nbpipe.views.diagram_scene import Diagram
 from nbpipe.views.diagram_text import clean
+from nbpipe.views.page import CSS, POLICY
 from nbpipe.views.theme import STATE_STYLES, css_rules
 
 
@@ -29,25 +30,12 @@ class Row(msgspec.Struct, frozen=True):
     product: str = ""
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-_CSS = """
-:root{color-scheme:light dark}
-body{margin:0;padding:28px;background:var(--nbp-paper);color:var(--nbp-ink);
-font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}
-main{max-width:1280px;margin:0 auto}
-h1{font-size:20px;font-weight:600;margin:0 0 2px}
-p{margin:0 0 18px;color:var(--nbp-muted)}
-figure{margin:0 0 26px;overflow-x:auto;border:1px solid var(--nbp-new-tint);border-radius:10px}
-figure svg{display:block}
-table{border-collapse:collapse;width:100%}
-caption{text-align:left;font-weight:600;padding:0 0 8px}
-th,td{text-align:left;vertical-align:top;padding:8px 14px 8px 0;overflow-wrap:anywhere;
-border-bottom:1px solid var(--nbp-new-tint)}
-thead th{font-size:12px;font-weight:600;color:var(--nbp-muted)}
-tbody th{font-weight:600}
-td.state{white-space:nowrap;font-weight:600}
-td.product{font-family:ui-monospace,Consolas,"Liberation Mono",monospace;font-size:12.5px}
+_CSS = f"""{CSS}figure{{margin:0 0 26px}}
+caption{{font-weight:600}}
+thead th{{font-size:12px;font-weight:600;color:var(--nbp-muted)}}
+tbody th{{font-weight:600}}
+td.state{{white-space:nowrap;font-weight:600}}
+td.product{{font-family:ui-monospace,Consolas,"Liberation Mono",monospace;font-size:12.5px}}
 """
 
 
@@ -79,7 +67,7 @@ def page(diagram: Diagram, picture: str, rows: Sequence[Row] | None) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(diagram.summary)}</title>
 <style>

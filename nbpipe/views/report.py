@@ -10,27 +10,14 @@ import msgspec
 
 from nbpipe.core.progress import Progress
 from nbpipe.errors import harmless
+from nbpipe.views.page import CSS, POLICY
 from nbpipe.views.runs import RUN_HEAD, run_cells
 from nbpipe.views.status import STATUS_HEAD, Status, html_table, printable, status_cells
 from nbpipe.views.theme import css_rules
 from nbpipe.views.words import plural
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-_CSS = """
-:root{color-scheme:light dark}
-body{margin:0;padding:28px;background:var(--nbp-paper);color:var(--nbp-ink);
-font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}
-main{max-width:1280px;margin:0 auto}
-h1{font-size:20px;font-weight:600;margin:0 0 2px}
-h2{font-size:16px;font-weight:600;margin:28px 0 8px}
-p{margin:0 0 18px;color:var(--nbp-muted)}
-figure{margin:0;overflow-x:auto;border:1px solid var(--nbp-new-tint);border-radius:10px}
-figure svg{display:block}
-table{border-collapse:collapse;width:100%}
-caption{text-align:left;color:var(--nbp-muted);padding:0 0 8px}
-th,td{text-align:left;vertical-align:top;padding:8px 14px 8px 0;overflow-wrap:anywhere;
-border-bottom:1px solid var(--nbp-new-tint)}
+_CSS = f"""{CSS}h2{{font-size:16px;font-weight:600;margin:28px 0 8px}}
+caption{{color:var(--nbp-muted)}}
 """
 
 
@@ -65,7 +52,7 @@ class Page(msgspec.Struct, frozen=True):
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
