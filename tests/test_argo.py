@@ -279,7 +279,7 @@ def test_a_task_may_have_the_name_of_the_dag():
         (document(), {"store": None}, "products would be lost"),
         (document(), {"environ": {"NBPIPE_STORE": "x"}}, "a parameter of the workflow"),
         (document(), {"environ": {"A": "{{x}}"}}, "Argo would fill in"),
-        (document(), {"volumes": ("data",)}, "not CLAIM:PATH"),
+        (document(), {"volumes": ("data",)}, "not NAME:PATH"),
         (document(), {"schedule": "daily"}, "is no schedule"),
         (document(), {"timezone": "Europe/Berlin"}, "of use to a schedule only"),
         (document(), {"spec": "{templates: []}"}, "templates is not given here"),
