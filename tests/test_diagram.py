@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -30,8 +28,8 @@ from nbpipe.views.diagram_scene import Diagram, Group, Label, Rect, draw, glyph
 from nbpipe.views.diagram_text import clean, elide, text_width
 from nbpipe.views.theme import STATE_STYLES, css_rules, palette
 from tests.faults import corpus
+from tests.goldens import check as golden
 
-GOLDEN = Path(__file__).parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -62,14 +60,6 @@ IRIS_STATES: dict[str, State] = {
 def hostile_graph() -> Graph:
     """A chain of tasks whose names are attacks."""
     return make({name: corpus.ALL[max(i - 1, 0) : i] for i, name in enumerate(corpus.ALL)})
-
-
-def golden(name: str, text: str) -> None:
-    """Compare with a file; NBPIPE_UPDATE_GOLDEN=1 writes it anew."""
-    file = GOLDEN / name
-    if os.environ.get("NBPIPE_UPDATE_GOLDEN") == "1":
-        file.write_text(text, encoding="utf-8", newline="\n")
-    assert text == file.read_text(encoding="utf-8")
 
 
 # What files look like
