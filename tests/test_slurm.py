@@ -466,3 +466,46 @@ def test_a_job_that_somebody_cancels_is_a_failed_task(slurm, tmp_path):
     assert "CANCELLED: SLURM (job " in said
     assert "it was cancelled" in said
     assert engines.alive(engines.tries(root)[0]) == []
+
+
+# -- Dask's workers as jobs of SLURM -----------------------------------------------------------
+
+WORKERS = """
+import sys
+from dask_jobqueue import SLURMCluster
+
+with SLURMCluster(
+    cores=2,
+    memory="1 GB",
+    walltime="00:10:00",
+    worker_extra_args=["--resources", "CPU=2,MEMORY=1e9"],
+    scheduler_options={"host": "127.0.0.1"},
+    local_directory=sys.argv[1],
+    log_directory=sys.argv[1],
+) as cluster:
+    cluster.scale(jobs=2)
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.process
+def test_dask_workers_that_slurm_has_started_build_what_one_machine_builds(slurm, tmp_path):
+    root = engines.grid(tmp_path / "grid")
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", WORKERS, str(tmp_path)],
+        cwd=tmp_path,
+        env=ENV,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as cluster:
+        address = cluster.stdout.readline().strip()
+        assert address.startswith("tcp://127.0.0.1:")
+        on = ("build", "--executor", "dask", "--scheduler", address)
+        nbpipe(*on, cwd=root)
+        jobs = queue(slurm, tmp_path, "State")
+        assert "0 executed" in nbpipe(*on, cwd=root)
+        cluster.stdin.close()
+    assert jobs == {"dask-worker": "RUNNING"}
+    assert engines.digests(root) == engines.local_digests("grid")
