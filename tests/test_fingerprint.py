@@ -302,6 +302,23 @@ def test_a_function_counts_with_all_that_it_reaches(old: str, new: str, counts: 
     assert (function_digest(MODULE, "task") != function_digest(edited, "task")) is counts
 
 
+def test_a_module_is_read_once_for_all_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str) -> ast.Module | None:
+        parsed.append(text)
+        return parse_cell(text)
+
+    monkeypatch.setattr("nbpipe.core.fingerprint.parse_cell", parse)
+    names = [f"f{i}" for i in range(30)]
+    plain = "LIMIT = 3\n" + "".join(f"def {name}():\n    return LIMIT\n" for name in names)
+    decorated = plain.replace("def", "@LIMIT\ndef")
+    for text in (plain, decorated):
+        parsed.clear()
+        assert len({function_digest(text, name) for name in names}) == (30 if text is plain else 1)
+        assert parsed.count(text) in (1, 2)  # for the functions, for the whole
+
+
 def test_a_function_that_is_no_plain_definition_takes_the_whole_module() -> None:
     edited = MODULE.replace("return 2", "return 7")
     assert function_digest(MODULE, "decorated") != function_digest(edited, "decorated")

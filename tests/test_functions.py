@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+
 import pytest
 
 from nbpipe.executors.function import FunctionExecutor
@@ -85,3 +87,25 @@ def test_functions_of_a_package_follow_its_init_and_its_other_modules(project):
     project.edit("pkg/__init__.py", "FACTOR = 1", "FACTOR = 2")
     assert project.build() == ["run"]
     assert project.read("out/run.txt") == "yy"
+
+
+def test_a_module_is_parsed_as_often_for_many_functions_as_for_two(project, monkeypatch):
+    def count(functions):
+        text = "".join(f"def f{i}(product):\n    return {functions}\n" for i in range(functions))
+        project.write("tools.py", text)
+        project.tasks = [
+            {"source": f"tools.f{i}", "product": f"out/{i}.txt"} for i in range(functions)
+        ]
+        project.save()
+        sources.clear()
+        assert len(project.pipeline().plan().named("run")) == functions
+        return sources.count(text)
+
+    def compiled(source, *args, **options):
+        sources.append(source)
+        return compiles(source, *args, **options)
+
+    sources: list[object] = []
+    compiles = compile
+    monkeypatch.setattr(builtins, "compile", compiled)
+    assert count(9) == count(2) > 0

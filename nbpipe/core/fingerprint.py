@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
 from typing import Any, TypeGuard
 
 from nbpipe.core.model import Cell
@@ -45,6 +46,7 @@ def code_digest(cells: Iterable[Cell], language: str = "python") -> str:
     return value_digest([said for said in code if said is not None])
 
 
+@lru_cache(maxsize=64)  # many tasks import the same module
 def module_digest(text: str) -> str:
     """Digest of a module's code."""
     said = _python_cell(text.removeprefix("\ufeff"), automagic=False)
@@ -58,17 +60,10 @@ def function_digest(module_text: str, function: str) -> str:
     decorated definitions. So an edit of a sibling that is never mentioned changes nothing.
     A function that is not a plain definition gives the digest of the whole module.
     """
-    tree = parse_cell(module_text.removeprefix("\ufeff"))
-    if tree is None:
+    kept = _definitions(module_text).needed(function.partition(".")[0])
+    if kept is None:
         return module_digest(module_text)
-    plain = [node for node in tree.body if _is_plain_definition(node)]
-    rest = [node for node in tree.body if not _is_plain_definition(node)]
-    start = function.partition(".")[0]
-    wanted = _reachable(start, plain, rest)
-    if wanted is None:
-        return module_digest(module_text)
-    kept = [n for n in tree.body if not _is_plain_definition(n) or _name(n) in wanted]
-    return value_digest(["function", function, *(canonical(node) for node in kept)])
+    return value_digest(["function", function, *kept])
 
 
 def output_digest(products: Mapping[str, tuple[str, str]]) -> str:
@@ -162,34 +157,63 @@ def _trimmed(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _is_plain_definition(node: ast.stmt) -> bool:
+class _Definitions:
+    """A module's top-level statements. Each is read once, however many functions ask for it."""
+
+    def __init__(self, text: str) -> None:
+        tree = parse_cell(text.removeprefix("\ufeff"))
+        self._parsed = tree is not None
+        self._body = tree.body if tree is not None else []
+        self._plain: dict[str, list[int]] = {}
+        self._rest: list[int] = []
+        for place, node in enumerate(self._body):
+            name = _plain_name(node)
+            (self._rest if name is None else self._plain.setdefault(name, [])).append(place)
+        self._said: dict[int, frozenset[str]] = {}
+        self._texts: dict[int, str] = {}
+
+    def needed(self, function: str) -> list[str] | None:
+        """What a function rests on, as texts in the module's order; None: it cannot be told."""
+        if not self._parsed or function not in self._plain:
+            return None
+        said = {function} | self._said_by_rest
+        todo = [name for name in said if name in self._plain]
+        seen = set(todo)
+        while todo:
+            more: set[str] = set()
+            for place in self._plain[todo.pop()]:
+                more |= self._said_by(place)
+            said |= more
+            new = [name for name in more if name in self._plain and name not in seen]
+            seen.update(new)
+            todo.extend(new)
+        if said & _DYNAMIC:
+            return None
+        places = [*self._rest, *(place for name in seen for place in self._plain[name])]
+        return [self._text(place) for place in sorted(places)]
+
+    @cached_property
+    def _said_by_rest(self) -> frozenset[str]:
+        return frozenset().union(*map(self._said_by, self._rest))
+
+    def _said_by(self, place: int) -> frozenset[str]:
+        if place not in self._said:
+            self._said[place] = frozenset(_mentions(self._body[place]))
+        return self._said[place]
+
+    def _text(self, place: int) -> str:
+        if place not in self._texts:
+            self._texts[place] = canonical(self._body[place])
+        return self._texts[place]
+
+
+_definitions = lru_cache(maxsize=4)(_Definitions)  # functions of a pipeline often share a module
+
+
+def _plain_name(node: ast.stmt) -> str | None:
+    """The name of a plain definition; None: it is another statement."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return isinstance(node, kinds) and not node.decorator_list
-
-
-def _name(node: ast.stmt) -> str:
-    return str(getattr(node, "name", ""))
-
-
-def _reachable(
-    start: str, plain: Sequence[ast.stmt], rest: Sequence[ast.stmt]
-) -> frozenset[str] | None:
-    """Names of the definitions that count; None: it cannot be told."""
-    bodies: dict[str, list[ast.stmt]] = {}
-    for node in plain:
-        bodies.setdefault(_name(node), []).append(node)
-    if start not in bodies:
-        return None
-    said = {start}.union(*map(_mentions, rest))
-    todo = [name for name in said if name in bodies]
-    seen: set[str] = set(todo)
-    while todo:
-        more = set().union(*map(_mentions, bodies[todo.pop()]))
-        said |= more
-        new = (more & bodies.keys()) - seen
-        seen |= new
-        todo.extend(new)
-    return None if said & _DYNAMIC else frozenset(seen)
+    return node.name if isinstance(node, kinds) and not node.decorator_list else None
 
 
 def _mentions(tree: ast.AST) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 from nbpipe.core.model import Declared, Location
@@ -33,18 +34,26 @@ def function_declared(text: str, dotted: str, path: str) -> Declared:
         dotted: ``module.function``.
         path: of the module, for messages.
     """
-    name = dotted.rpartition(".")[2]
     try:
-        tree = parse_python(text)
+        uses = _uses_by_function(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 0
         return Declared(problem=f"{path}:{line}: {getattr(error, 'msg', None) or error}")
     found: dict[str, Location] = {}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-            for key, where in upstream_uses(node):
-                found.setdefault(key, Location(path, where.lineno, where.col_offset + 1))
+    for key, line, column in uses.get(dotted.rpartition(".")[2], ()):
+        found.setdefault(key, Location(path, line, column))
     return Declared(upstream=tuple(found), at=tuple(found.values()))
+
+
+@lru_cache(maxsize=4)  # the functions of a pipeline mostly share a module
+def _uses_by_function(text: str) -> dict[str, list[tuple[str, int, int]]]:
+    """The names that each function reads, with their lines and columns from 1."""
+    uses: dict[str, list[tuple[str, int, int]]] = {}
+    for node in parse_python(text).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found = [(key, at.lineno, at.col_offset + 1) for key, at in upstream_uses(node)]
+            uses.setdefault(node.name, []).extend(found)
+    return uses
 
 
 def upstream_uses(tree: ast.AST) -> list[tuple[str, ast.expr]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -52,7 +53,15 @@ class Imports(msgspec.Struct, frozen=True):
 
 def imports_of(code: str | Sequence[Cell]) -> Imports:
     """What a module's text, or the code cells of a source, import."""
-    texts = [code] if isinstance(code, str) else _code(code)
+    return _of_module(code) if isinstance(code, str) else _of_texts(_code(code))
+
+
+@lru_cache(maxsize=64)  # many tasks import the same module
+def _of_module(text: str) -> Imports:
+    return _of_texts([text])
+
+
+def _of_texts(texts: Iterable[str]) -> Imports:
     imports: list[Import] = []
     runs: list[str] = []
     paths: list[str] = []
