@@ -30,7 +30,7 @@ def harmless(text: str) -> str:
 
     A name, a param or an error message may hold such characters. Line ends and tabs stay.
     """
-    return _STEERING.sub("\ufffd", text)
+    return text if text.isprintable() else _STEERING.sub("\ufffd", text)
 
 
 class NbpipeError(Exception):

@@ -113,7 +113,8 @@ def save_cache(spec_file: Path, idle: Idle, said: str, consulted: Consulted, beg
         return False
     place = made_by(str(spec_file))
     extra = msgspec.msgpack.encode(idle)
-    signed = Signed(place, said, [*files, *trees], signatures, len(trees), extra)
+    numbers = [number for signature in signatures for number in signature]
+    signed = Signed(place, said, [*files, *trees], numbers, len(trees), extra)
     try:
         write_durably(Path(cache_file(base)), signed.encode())
     except StoreError:

@@ -19,7 +19,7 @@ from nbpipe.store.entrynames import env_elsewhere, in_package, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Signature = tuple[int, int, int, int]
 """Size, mtime, ctime (nanoseconds) and inode; all -1 when there is no such file."""
@@ -37,26 +37,26 @@ class Signed:
         made_by: the versions and the place: another one voids the file.
         said: a text to show while everything holds.
         paths: of all that was read, looked for or looked into, relative to the base folder.
-        signatures: of each path.
+        numbers: the signatures of the paths, one after the other.
         trees: how many of the paths, at the end, are folders that count with all that is in them.
         extra: what the owner added, in a form of its own.
     """
 
-    __slots__ = ("extra", "made_by", "paths", "said", "signatures", "trees")
+    __slots__ = ("extra", "made_by", "numbers", "paths", "said", "trees")
 
     def __init__(
         self,
         made_by: str,
         said: str,
         paths: Sequence[str],
-        signatures: Sequence[Signature],
+        numbers: Sequence[int],
         trees: int,
         extra: bytes,
     ) -> None:
         self.made_by = made_by
         self.said = said
         self.paths = paths
-        self.signatures = signatures
+        self.numbers = numbers
         self.trees = trees
         self.extra = extra
 
@@ -65,17 +65,16 @@ class Signed:
         if self.made_by != made_by(spec_file):
             return False
         base, files = os.path.dirname(spec_file), len(self.paths) - self.trees
-        if not _all_hold(base, self.paths[:files], self.signatures[:files]):
+        if not _all_hold(base, self.paths[:files], self.numbers[: 4 * files]):
             return False
-        ends = zip(self.paths[files:], self.signatures[files:], strict=True)
+        ends = zip(self.paths[files:], _by_four(self.numbers[4 * files :]), strict=True)
         return all(tree_signature(os.path.join(base, path)) == end for path, end in ends)
 
     def encode(self) -> bytes:
         """The content of a file."""
-        numbers = memoryview(bytearray(32 * len(self.signatures))).cast("q")
-        for i, signature in enumerate(self.signatures):
-            for j, number in enumerate(signature):
-                numbers[4 * i + j] = number
+        numbers = memoryview(bytearray(8 * len(self.numbers))).cast("q")
+        for i, number in enumerate(self.numbers):
+            numbers[i] = number
         parts = [
             self.made_by.encode("utf-8", "surrogateescape"),
             self.said.encode("utf-8", "surrogateescape"),
@@ -106,14 +105,13 @@ def decode(data: bytes) -> Signed | None:
             parts.append(body[start : start + size])
             start += size
         made_by, said, joined = (part.decode("utf-8", "surrogateescape") for part in parts[:3])
-        numbers = iter(memoryview(parts[3]).cast("q"))
+        numbers = memoryview(parts[3]).cast("q").tolist()
     except (ValueError, TypeError):
         return None
     paths = joined.split("\0")
-    signatures = list(zip(numbers, numbers, numbers, numbers, strict=False))
-    if len(signatures) != len(paths) or not 0 <= trees <= len(paths):
+    if len(numbers) != 4 * len(paths) or not 0 <= trees <= len(paths):
         return None
-    return Signed(made_by, said, paths, signatures, trees, parts[4])
+    return Signed(made_by, said, paths, numbers, trees, parts[4])
 
 
 def read_signed(spec_file: str) -> Signed | None:
@@ -175,25 +173,30 @@ def tree_signature(path: str) -> Signature:
         return MISSING
 
 
-def _all_hold(base: str, paths: Sequence[str], signatures: Sequence[Signature]) -> bool:
+def _by_four(numbers: Iterable[int]) -> Iterator[Signature]:
+    """The signatures that stand one after the other."""
+    each = iter(numbers)
+    return zip(each, each, each, each, strict=True)
+
+
+def _all_hold(base: str, paths: Sequence[str], numbers: Sequence[int]) -> bool:
     """Whether :func:`file_signature` of each path below ``base`` is as given."""
     if os.stat not in os.supports_dir_fd:
-        return _hold(os.path.join(base, ""), None, paths, signatures)
+        return _hold(os.path.join(base, ""), None, paths, numbers)
     try:
         folder = os.open(base, os.O_RDONLY)  # spares looking up the way to it each time
     except OSError:
         return False
     try:
-        return _hold("", folder, paths, signatures)
+        return _hold("", folder, paths, numbers)
     finally:
         os.close(folder)
 
 
-def _hold(
-    prefix: str, folder: int | None, paths: Sequence[str], signatures: Sequence[Signature]
-) -> bool:
+def _hold(prefix: str, folder: int | None, paths: Sequence[str], numbers: Sequence[int]) -> bool:
     look = os.stat
-    for path, (size, mtime, ctime, inode) in zip(paths, signatures, strict=True):
+    each = iter(numbers)  # four at a time: a tuple for every path would take as long as the rest
+    for path, size, mtime, ctime, inode in zip(paths, each, each, each, each, strict=True):
         try:
             info = look(prefix + path, dir_fd=folder)
         except (OSError, ValueError):

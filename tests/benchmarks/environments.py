@@ -98,12 +98,14 @@ def make(tool: str, folder: Path, source: Path) -> Environment:
         NotInstalled: pip says no, or takes too long.
     """
     wanted = (*REQUIREMENTS[tool], *STACK)
-    key = hashlib.sha256(repr((wanted, sys.version_info[:3])).encode()).hexdigest()[:8]
+    key = hashlib.sha256(repr(("pip", wanted, sys.version_info[:3])).encode()).hexdigest()[:8]
     found = Environment(tool, folder / f"{tool}-{key}")
     ready = found.folder / "ready"
     if not ready.exists():
         shutil.rmtree(found.folder, ignore_errors=True)
         _call([sys.executable, "-m", "venv", str(found.folder)], tool)
+        # An old pip writes scripts that import re before the tool, which takes half a bare start.
+        _pip(found, "install", "-q", "--upgrade", "pip")
         extra = [str(source)] if tool == "nbpipe" else []
         _pip(found, "install", "-q", *wanted, *extra)
         ready.touch()
