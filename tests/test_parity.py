@@ -39,7 +39,7 @@ CASES: dict[str, list[str]] = {
     "the modules that are loaded": [
         "import sys\nbefore = sorted(sys.modules)\n",
         "print([m for m in before if m.split('.')[0] not in HIDDEN"
-        " and not m.startswith('_cython_')])",
+        " and not m.startswith(('_cython_', '_pydevd_'))])",
     ],
     "the working folder": ["import os\nprint(os.getcwd(), _dh)\n%pwd"],
     "signal handlers and masks": [
