@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PEER ?= $(HOME)/.cache/nbpipe-peer
 
-.PHONY: check lint format types floors test core engines podman airflow r peer docs benchmarks syscalls machine fuzz
+.PHONY: check lint format types floors test core engines podman airflow databases r peer pythons kernels docs benchmarks syscalls machine fuzz
 
 check: lint types floors test docs  ## everything that CI checks
 
@@ -46,6 +46,18 @@ peer:  ## the projects of tests/pipelines/compat built with Ploomber too; PEER=â
 podman:  ## the image, and tasks in containers: Argo's pods, AWS Batch's jobs; Debian's podman, root: minutes
 	NBPIPE_PODMAN=1 $(PYTHON) -m pytest -m process tests/test_image.py tests/test_argo_walk.py \
 		tests/test_batch_containers.py
+
+pythons:  ## the core suite, kernels and parity on other Pythons of the PATH; PYTHONS='3.12 3.13': minutes
+	set -e; for version in $(or $(PYTHONS),3.12 3.13); do \
+		environment=$$(mktemp -d); trap 'rm -rf "$$environment"' EXIT; \
+		"python$$version" -m venv "$$environment"; \
+		"$$environment/bin/pip" install -q --disable-pip-version-check -e '.[test]'; \
+		$(MAKE) core kernels PYTHON="$$environment/bin/python"; \
+		rm -rf "$$environment"; \
+	done
+
+kernels:  ## forked kernels, and that they do as cold ones; part of test
+	$(PYTHON) -m pytest tests/test_kernels.py tests/test_parity.py
 
 docs:  ## the site, warnings as errors
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -6,7 +6,6 @@ notebook and which the widget hides while it is shown.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -23,6 +22,7 @@ from nbpipe.jupyter.live import (
     same_drawing,
 )
 from nbpipe.jupyter.panel_output import StaticOutput, display_widget, forget, in_kernel, remember
+from nbpipe.run.machine import cores
 from nbpipe.views.status import Status
 from nbpipe.views.widget_details import Details, Tab, about_html, tab_html
 from nbpipe.views.widget_html import (
@@ -65,7 +65,7 @@ class Panel:
         self.uid = uuid.uuid4().hex[:12]
         self.picked = task or ""
         self.run: RunLike | None = None
-        self._jobs = jobs or os.cpu_count() or 1
+        self._jobs = jobs or cores()
         self._lock = threading.RLock()
         self._details: Details | None = None
         self._shown_state: State = "new"
