@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeGuard
 
 from nbpipe.core.model import Cell
+from nbpipe.core.remember import remembering, total_length
 from nbpipe.core.syntax import is_cell_magic, parse_cell
 
 INJECTED_TAG = "injected-parameters"
@@ -41,9 +42,14 @@ def code_digest(cells: Iterable[Cell], language: str = "python") -> str:
         cells: all cells of a source.
         language: of its kernel; only Python is understood, other code counts as it stands.
     """
-    read = _python_cell if language.lower() == "python" else _other_cell
-    code = (read(c.text) for c in cells if c.kind == "code" and INJECTED_TAG not in c.tags)
-    return value_digest([said for said in code if said is not None])
+    code = (c.text for c in cells if c.kind == "code" and INJECTED_TAG not in c.tags)
+    return _code_digest(tuple(code), language.lower())
+
+
+@remembering(total_length)
+def _code_digest(texts: tuple[str, ...], language: str) -> str:
+    read = _python_cell if language == "python" else _other_cell
+    return value_digest([said for text in texts if (said := read(text)) is not None])
 
 
 @lru_cache(maxsize=64)  # many tasks import the same module

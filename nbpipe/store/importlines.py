@@ -11,6 +11,7 @@ import msgspec
 
 from nbpipe.core.fingerprint import INJECTED_TAG
 from nbpipe.core.model import Cell
+from nbpipe.core.remember import remembering, total_length
 from nbpipe.core.syntax import escapes, parse_body
 
 _RUN_VALUES = frozenset({"-s", "-l", "-r", "-N", "-T"})
@@ -53,12 +54,17 @@ class Imports(msgspec.Struct, frozen=True):
 
 def imports_of(code: str | Sequence[Cell]) -> Imports:
     """What a module's text, or the code cells of a source, import."""
-    return _of_module(code) if isinstance(code, str) else _of_texts(_code(code))
+    return _of_module(code) if isinstance(code, str) else _of_cells(_code(code))
 
 
 @lru_cache(maxsize=64)  # many tasks import the same module
 def _of_module(text: str) -> Imports:
     return _of_texts([text])
+
+
+@remembering(total_length)
+def _of_cells(texts: tuple[str, ...]) -> Imports:
+    return _of_texts(texts)
 
 
 def _of_texts(texts: Iterable[str]) -> Imports:
@@ -78,8 +84,8 @@ def _of_texts(texts: Iterable[str]) -> Imports:
     return Imports(tuple(dict.fromkeys(imports)), tuple(runs), tuple(paths), tuple(exported))
 
 
-def _code(cells: Iterable[Cell]) -> list[str]:
-    return [c.text for c in cells if c.kind == "code" and INJECTED_TAG not in c.tags]
+def _code(cells: Iterable[Cell]) -> tuple[str, ...]:
+    return tuple(c.text for c in cells if c.kind == "code" and INJECTED_TAG not in c.tags)
 
 
 def _imported(node: ast.AST) -> Iterator[Import]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nbpipe.core.model import Cell, Declared
+from nbpipe.core.remember import remembering
 from nbpipe.store.byjupytext import read_jupytext
 from nbpipe.store.declared import read_declared
 from nbpipe.store.ipynb import read_ipynb
@@ -74,8 +75,9 @@ def read_text(path: Path, shown: str | None = None) -> str:
     return normalised(text)
 
 
+@remembering(len)
 def parse_source(text: str, path: str) -> Source:
-    """A source's cells, metadata and declarations.
+    """A source's cells, metadata and declarations; nobody changes what it gives.
 
     Args:
         text: as `read_text` gives it.
@@ -101,7 +103,7 @@ def parse_source(text: str, path: str) -> Source:
         kernel=kernelspec.get("name"),
         metadata=script.metadata,
         format=script.format,
-        declared=read_declared(script.cells, path, language),
+        declared=_declared(script.cells, path, language),
     )
 
 
@@ -112,9 +114,15 @@ def declared(text: str, path: str) -> Declared:
         SpecError: as `parse_source`.
     """
     cells, language = quick_cells(text, path)
+    return _declared(cells, path, language)
+
+
+@remembering(lambda cells: sum(len(cell.text) for cell in cells))
+def _declared(cells: tuple[Cell, ...], path: str, language: str) -> Declared:
     return read_declared(cells, path, language)
 
 
+@remembering(len)
 def quick_cells(text: str, path: str) -> tuple[tuple[Cell, ...], str]:
     """The cells and the language of a source; for Python scripts jupytext is not imported.
 
