@@ -112,7 +112,7 @@ def test_a_reply_is_seen_though_something_is_sent_just_when_it_comes(tmp_path: P
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
         channels = SimpleNamespace(session=session, shell_channel=shell, iopub_channel=iopub)
         dead = asyncio.get_running_loop().create_future()
-        client = CellClient(notebook, None, channels, dead)
+        client = CellClient(notebook, None, channels, dead, Path("kernel.halt"))
         client.comm_objects["widget"] = object()
         await client.begin(0)
         request = session.deserialize(session.feed_identities(await kernel.recv_multipart())[1])

@@ -33,18 +33,18 @@ _FROM_BYTECODE = _RUN.format(f"__import__('marshal').loads({_GIVEN})")
 _ENDS = re.compile(r"\b(_exit|abort|ctypes|kill|raise_signal)\b")
 
 
-def can_be_sent(implementation: str, sources: Sequence[str]) -> bool:
+def can_be_sent(implementation: str, sources: Sequence[str], is_linked: bool = False) -> bool:
     """Whether a notebook's cells may go to a kernel at once.
 
-    On Linux only, where it can be told whether a kernel has read what subprocesses wrote. Not where
-    a cell may end the process at once (``os._exit``, ``os.kill``, ``ctypes``): the last outputs of
-    the cell before it would still be on their way, and be lost with the process.
+    On Linux only, where it can be told whether a kernel has read what subprocesses wrote. Through
+    zmq, not where a cell may end the process at once (``os._exit``, ``os.kill``, ``ctypes``): the
+    last outputs of the cell before it would still be on their way, and be lost with the process.
     """
     return (
         sys.platform == "linux"
         and implementation == IMPLEMENTATION
         and len(sources) > 1
-        and not any(map(_ENDS.search, sources))
+        and (is_linked or not any(map(_ENDS.search, sources)))
     )
 
 
@@ -66,24 +66,38 @@ def batch(
         halt: path of a file; once it exists, the kernel starts no other cell.
         same_python: whether the kernel runs on this very interpreter, and can take bytecode.
     """
-    told = {
-        "cells": [(message["msg_id"], allows) for message, allows in cells],
-        "halt": halt,
-        "key": TAKEN,
-    }
-    code = _bytecode() if same_python else _source()
-    buffers = [code, json.dumps(told).encode()]
-    for message, _ in cells:
-        buffers += session.serialize(message, ident=session.bsession)
+    buffers = parts(session, cells, halt, same_python=same_python)
     request = execute_request(session, _FROM_BYTECODE if same_python else _FROM_SOURCE, silent=True)
     request["buffers"] = buffers
     return request
 
 
+def parts(
+    session: Session,
+    cells: Sequence[tuple[dict[str, Any], bool]],
+    halt: str,
+    *,
+    same_python: bool,
+) -> list[bytes]:
+    """The code that feeds cells to a kernel, what it is told, and the frames of the requests.
+
+    Arguments are those of :func:`batch`.
+    """
+    told = {
+        "cells": [(message["msg_id"], allows) for message, allows in cells],
+        "halt": halt,
+        "key": TAKEN,
+    }
+    found = [_bytecode() if same_python else _source(), json.dumps(told).encode()]
+    for message, _ in cells:
+        found += session.serialize(message, ident=session.bsession)
+    return found
+
+
 @functools.cache
 def _source() -> bytes:
     file = importlib.resources.files(__package__).joinpath("ahead_in_kernel.py")
-    return file.read_bytes() + b"\nFeeder(kernel)\n"
+    return file.read_bytes() + b"\nfeed(kernel, globals().get('parts'))\n"
 
 
 @functools.cache

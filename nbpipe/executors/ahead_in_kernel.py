@@ -36,8 +36,9 @@ class Feeder:
     """The cells of a notebook, and when the next one may start.
 
     Args:
-        kernel: ipykernel's, which is just handling the message whose buffers are this text, what
-            is told below, and the requests.
+        kernel: ipykernel's.
+        parts: what is told below, and the frames of the requests.
+        outbox: what may still have to leave this process; None: nothing ever has.
 
     Attributes:
         halt: path of a file; once it exists, nothing more is started.
@@ -45,8 +46,8 @@ class Feeder:
         allows_error: for every request, whether its error lets the next cells run.
     """
 
-    def __init__(self, kernel: Any) -> None:
-        _, told, *frames = (bytes(part) for part in kernel.get_parent("shell")["buffers"])
+    def __init__(self, kernel: Any, parts: list[bytes], outbox: Outbox | None) -> None:
+        told, *frames = parts
         given = json.loads(told)
         cells = given["cells"]
         self.kernel = kernel
@@ -58,7 +59,7 @@ class Feeder:
         self.allows_error: list[bool] = [allows for _, allows in cells]
         self.is_inside = False
         self.activity = Activity()
-        self.outbox = Outbox(kernel.iopub_thread)
+        self.outbox = outbox
         self.pause = kernel._execute_sleep
         self.execute = kernel.do_execute
         kernel.do_execute = self.do_execute
@@ -75,7 +76,8 @@ class Feeder:
             return await self.execute(*args, **kwargs)
         self.is_inside = True
         self.activity.begin()
-        self.outbox.empty()
+        if self.outbox is not None:
+            self.outbox.empty()
         try:
             reply = await self.execute(*args, **kwargs)
         finally:
@@ -101,6 +103,21 @@ class Feeder:
         return not (
             is_over or is_exit or is_open or self.activity.goes_on() or os.path.exists(self.halt)
         )
+
+
+def feed(kernel: Any, parts: list[bytes] | None) -> None:
+    """Begin with the first cell.
+
+    Args:
+        kernel: ipykernel's.
+        parts: as of :class:`Feeder`, from a builder that speaks without zmq; None: the kernel is
+            just handling the message whose buffers are this text and these parts.
+    """
+    if parts is not None:
+        Feeder(kernel, parts, None)
+        return
+    _, *buffers = (bytes(part) for part in kernel.get_parent("shell")["buffers"])
+    Feeder(kernel, buffers, Outbox(kernel.iopub_thread))
 
 
 class Outbox:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from nbpipe.core.events import Event
-from nbpipe.core.model import Job, Outcome
+from nbpipe.core.model import Job, KernelStart, Outcome
 
 Emit = Callable[[Event], None]
 """Takes an event without blocking."""
+
+
+Take = Callable[[list[bytes]], None]
+"""Takes the frames of a message."""
 
 
 class Executor(Protocol):
@@ -59,11 +63,73 @@ class TakesAhead(RecordsItself, Protocol):
         ...
 
 
+class Started(Protocol):
+    """How a kernel was started.
+
+    Attributes:
+        how: forked, taken from a pool, or cold.
+        reason: why no better way was possible, as a clause; "": there is none better.
+        preloaded: modules that it found imported.
+    """
+
+    @property
+    def how(self) -> KernelStart: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def preloaded(self) -> tuple[str, ...]: ...
+
+
+class Linked(Protocol):
+    """A Python kernel that runs, and that is spoken to without zmq; in an event loop.
+
+    Messages are the frames that Jupyter's protocol has on a socket, unsigned.
+
+    Attributes:
+        pid: process id of the kernel, which leads a session of its own.
+        info: what it would reply to ``kernel_info_request``.
+        start: how it was started.
+    """
+
+    pid: int
+    info: dict[str, Any]
+    start: Started
+
+    def listen(self, output: Take, reply: Take) -> None:
+        """Have messages taken as they come: what the kernel publishes, and what it replies."""
+        ...
+
+    def send(self, what: Literal["request", "batch", "quit"], frames: Sequence[bytes] = ()) -> None:
+        """Send, without waiting: a request; marshalled code with what it is told; or to end."""
+        ...
+
+    async def ended(self) -> int:
+        """Wait until it has ended and all of its messages are taken; its exit code."""
+        ...
+
+    def close(self) -> None:
+        """Listen no more. Calling it twice is harmless."""
+        ...
+
+
 class KernelStarter(Protocol):
-    """Starts kernels in a way of its own, through jupyter_client's port for that."""
+    """Starts kernels in a way of its own."""
+
+    async def link(
+        self, job: Job, command: Sequence[str], environ: Mapping[str, str], log: int
+    ) -> Linked | None:
+        """A kernel that is spoken to without zmq; None: it must be started by other means.
+
+        Args:
+            job: for which the kernel runs.
+            command: of the kernel, with its connection file, which need not exist.
+            environ: of the kernel.
+            log: descriptor for what bypasses the kernel's channels.
+        """
+        ...
 
     def provisioner(self, manager: Any, job: Job) -> Any:
-        """What launches the kernel of a job.
+        """What launches the kernel of a job, through jupyter_client's port for that.
 
         Args:
             manager: jupyter_client's, which has not started the kernel yet.

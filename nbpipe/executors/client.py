@@ -1,4 +1,4 @@
-"""Runs the cells of a notebook in a kernel, sent ahead where the kernel can take them.
+"""Runs the cells of a notebook in a kernel that speaks through zmq.
 
 Imports nbclient, so it is imported only when a notebook runs.
 """
@@ -6,20 +6,16 @@ Imports nbclient, so it is imported only when a notebook runs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from nbpipe.executors import ahead
-from nbpipe.executors.collect import Outputs
-from nbpipe.executors.messages import decode, execute_request, seconds_between
-
-IOPUB_TIMEOUT = 600.0
-"""Seconds to wait for the rest of a cell's outputs once its reply is there."""
+from nbpipe.executors.cells import Cells, KernelDied, Request
+from nbpipe.executors.messages import decode
 
 LAST_MILLISECONDS = 20
 """How long the next output may be on its way when a kernel has ended in an orderly way."""
@@ -31,64 +27,32 @@ PAUSE_EVERY = 50
 """Messages after which other coroutines get their turn, however fast more arrive."""
 
 
-class KernelDied(Exception):
-    """The kernel's process ended while a cell was running."""
-
-
-class OutputsMissing(Exception):
-    """The kernel never said that a cell's outputs were complete."""
-
-
-class _Request:
-    """The request for a cell, and what the kernel has said of it."""
-
-    def __init__(self, message: dict[str, Any], index: int) -> None:
-        self.message = message
-        self.id: str = message["msg_id"]
-        self.index = index
-        self.busy: dict[str, Any] | None = None
-        self.idle: dict[str, Any] | None = None
-        self.has_begun = asyncio.Event()
-        self.has_ended = asyncio.Event()
-
-
-class CellClient(Outputs):
-    """Sends cells and reads what comes back.
-
-    nbclient reads a cell's outputs only while that cell runs and takes a cancellation for a dead
-    kernel; here one task reads all outputs from the first to the last, whichever cell they belong
-    to.
+class CellClient(Cells):
+    """Speaks through zmq; one task reads all outputs.
 
     Args:
         nb: the notebook, changed in place.
         km: a manager whose kernel runs.
         kc: a client whose channels are open.
         dead: completes when the kernel's process has ended.
+        halt_file: once it exists, the kernel starts no other cell.
 
     Attributes:
-        watch: called with every output message as it comes; None: nobody watches.
         is_forked: whether the kernel was forked from a process of ours: it runs the same Python,
             and tells that it ends after everything else that it tells.
     """
 
-    watch: Callable[[dict[str, Any]], None] | None = None
     is_forked = False
 
-    def __init__(self, nb: Any, km: Any, kc: Any, dead: asyncio.Future[Any]) -> None:
-        super().__init__(nb, km, kc)
-        self.dead = dead
+    def __init__(
+        self, nb: Any, km: Any, kc: Any, dead: asyncio.Future[Any], halt_file: Path
+    ) -> None:
+        super().__init__(nb, km, kc, dead, halt_file)
         self.heard = asyncio.Event()
         self._count = 0
-        self._requests: dict[str, _Request] = {}
-        self._prepared: dict[int, _Request] = {}
-        self._batch: str | None = None
+        self._batch = ""
         self._has_said_last = False
-        self._is_taken = False
-        self._asked: _Request | None = None
-        self._running: _Request | None = None
         self._listener = asyncio.ensure_future(self._listen())
-
-    # -- running -------------------------------------------------------------------------
 
     async def kernel_info(self) -> dict[str, Any]:
         """Wait until the kernel answers and its outputs arrive here.
@@ -106,107 +70,27 @@ class CellClient(Outputs):
             content: dict[str, Any] = reply["content"]
             return content
 
-    def send_ahead(self, indexes: Iterable[int]) -> None:
-        """Give the kernel many cells at once, to be begun in this order.
+    def can_send_ahead(self, implementation: str, sources: list[str]) -> bool:
+        """Whether these cells may be given to the kernel at once."""
+        return ahead.can_be_sent(implementation, sources)
 
-        The kernel starts each when the one before has ended, as long as that is what sending them
-        one by one would lead to; else it waits until :meth:`begin` sends the next.
-        """
-        self._prepared = {index: self._new_request(index) for index in indexes}
-        cells = [(r.message, allows_error(self.nb.cells[i])) for i, r in self._prepared.items()]
+    def _send_batch(self, cells: list[tuple[dict[str, Any], bool]]) -> None:
         batch = ahead.batch(
             self.kc.session, cells, str(self._halt_file), same_python=self.is_forked
         )
         self._batch = batch["msg_id"]
         self._send(batch)
 
-    async def begin(self, index: int) -> None:
-        """Send a code cell, or wait until the kernel starts one that was sent ahead.
+    async def _batch_is_taken(self) -> bool:
+        reply = await self._or_dead(self._reply(self._batch))
+        return bool(reply["content"]["status"] == "ok")
 
-        Returns at the latest when the kernel has ended: see :meth:`finish`.
-        """
-        with contextlib.suppress(KernelDied):
-            if self._batch is not None:
-                batch, self._batch = self._batch, None
-                reply = await self._or_dead(self._reply(batch))
-                self._is_taken = reply["content"]["status"] == "ok"
-        request = self._asked = self._prepared.pop(index, None) or self._new_request(index)
-        if self._is_taken:
-            with contextlib.suppress(KernelDied):
-                await self._or_dead(request.has_begun.wait())
-        else:
-            self._begun(request)
-            self._send(request.message)
+    async def _replied(self, request: Request) -> dict[str, Any]:
+        reply: dict[str, Any] = await self._or_dead(self._reply(request.id))
+        return reply
 
-    def _new_request(self, index: int) -> _Request:
-        message = execute_request(self.kc.session, self.nb.cells[index].source)
-        request = self._requests[message["msg_id"]] = _Request(message, index)
-        return request
-
-    async def finish(self) -> dict[str, Any]:
-        """Wait for the reply to the cell that has begun and for all of its outputs.
-
-        Returns:
-            The content of the reply.
-
-        Raises:
-            KernelDied: in mid-cell.
-            OutputsMissing: the reply came, the end of the outputs did not.
-        """
-        request = self._asked
-        assert request is not None, "no cell has begun"
-        try:
-            reply = await self._or_dead(self._reply(request.id))
-        except KernelDied:
-            if self._running is request:
-                raise
-            # It died in a later cell, and the reply with it: this one let the next ones run.
-            return {"status": "ok"}
-        try:
-            async with asyncio.timeout(IOPUB_TIMEOUT):
-                await self._or_dead(request.has_ended.wait())
-        except TimeoutError:
-            raise OutputsMissing from None
-        content: dict[str, Any] = reply["content"]
-        self._is_taken = bool(content.get(ahead.TAKEN))
-        cell = self.nb.cells[request.index]
-        cell.execution_count = content.get("execution_count", cell.execution_count)
-        self.dirty = True
-        return content
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the kernel took for the cell that was finished; None: it did not tell."""
-        request = self._asked
-        if request is None or request.busy is None or request.idle is None:
-            return None
-        return seconds_between(request.busy, request.idle)
-
-    # -- stopping ------------------------------------------------------------------------
-
-    @property
-    def current(self) -> int | None:
-        """Index of the cell that the kernel was last heard to run; None: of none."""
-        return None if self._running is None else self._running.index
-
-    def halt(self) -> None:
-        """Let the kernel start no other cell, though it has been sent."""
-        with contextlib.suppress(OSError):  # it is about to be killed in any case
-            self._halt_file.touch()
-
-    @property
-    def _halt_file(self) -> Path:
-        return Path(self.km.connection_file).with_suffix(".halt")
-
-    async def until_idle(self, seconds: float) -> bool:
-        """Whether the cell that runs came to its end within that time."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self._running is not None and self._running.idle is None:
-                    await self._running.has_ended.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _until(self, event: asyncio.Event) -> None:
+        await self._or_dead(event.wait())
 
     # -- messages ------------------------------------------------------------------------
 
@@ -284,34 +168,6 @@ class CellClient(Outputs):
         self.heard.set()
         if message["msg_type"] == "shutdown_reply":
             self._has_said_last = True
-        request = self._requests.get(message["parent_header"].get("msg_id"))
-        if request is None:
-            return
-        if not request.has_begun.is_set():
-            self._begun(request)
-        if message["msg_type"] == "status":
-            self._status(request, message)
-            return
-        if self.watch is not None:
-            self.watch(message)
-        self.collect(message, request.index)
+        super()._take(message)
         if self.comm_objects:  # an Output widget may have told the kernel what it shows
             self._look_for_replies()
-
-    def _begun(self, request: _Request) -> None:
-        request.has_begun.set()
-        self._running = request
-        self.reset(request.index)
-
-    def _status(self, request: _Request, message: dict[str, Any]) -> None:
-        state = message["content"].get("execution_state")
-        if state == "busy":
-            request.busy = message
-        elif state == "idle":
-            request.idle = message
-            request.has_ended.set()
-
-
-def allows_error(cell: Any) -> bool:
-    """Whether the cells below run although this one raised an error."""
-    return "raises-exception" in cell.metadata.get("tags", ())

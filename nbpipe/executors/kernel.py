@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from nbpipe.executors import inside, processes
 from nbpipe.executors.base import KernelStarter
 
 if TYPE_CHECKING:
+    from nbpipe.executors.cells import Cells
     from nbpipe.executors.client import CellClient
 
 DEFAULT = "python3"
@@ -138,8 +140,124 @@ def shared_context() -> Any:
     return context
 
 
-class Kernel:
-    """A running kernel of one job.
+def kernel_spec(name: str) -> Any:
+    """The specification of a kernel.
+
+    Raises:
+        KernelStartFailed: it cannot be read.
+    """
+    try:
+        return kernel_specs().get_kernel_spec(name)
+    except Exception as error:  # whatever a broken kernel.json leads to
+        text = f"the specification of kernel '{name}' cannot be used: {error}"
+        raise KernelStartFailed(text) from error
+
+
+def is_ipykernel(spec: Any) -> bool:
+    """Whether a specification is one of ipykernel."""
+    return any("ipykernel" in word for word in spec.argv)
+
+
+def in_memory(spec: Any) -> list[str]:
+    """The options with which a kernel of this specification keeps its history in memory."""
+    return ["--HistoryManager.hist_file=:memory:"] if is_ipykernel(spec) else []
+
+
+class RunningKernel(ABC):
+    """A kernel of one job: its private folder, its process, and the end of both.
+
+    Args:
+        job: for which it runs; tells kernel, folder and environment.
+
+    Attributes:
+        name: of the kernel's specification.
+        client: runs cells; None: it has not been started.
+        info: what the kernel says of itself.
+        exit_code: as of ``subprocess.Popen.returncode``; None: it has not ended.
+        log: what bypasses the kernel's channels.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.name = job.kernel or DEFAULT
+        self.client: Cells | None = None
+        self.info: dict[str, Any] = {}
+        self.exit_code: int | None = None
+        self.log = Path(job.folder) / f"{job.stem}.log"
+        self._folder = _private_folder(job.environ.get("NBPIPE_RUN", ""))
+        self._dead: asyncio.Future[Any] | None = None
+        self._known: list[Any] = []
+
+    @property
+    def _halt_file(self) -> Path:
+        """Once it exists, the kernel starts no other cell that it has been sent."""
+        return self._folder / "kernel.halt"
+
+    @property
+    @abstractmethod
+    def pid(self) -> int | None:
+        """Process id, which is that of its session too; None: not known (yet)."""
+
+    @property
+    @abstractmethod
+    def started(self) -> KernelStarted:
+        """How it was started, as an event."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Its environment."""
+        return os.environ | self.job.environ | {"NBPIPE_TASK": self.job.task}
+
+    @abstractmethod
+    async def interrupt(self) -> None:
+        """SIGINT to the kernel alone, so that its traceback shows where it is."""
+
+    @abstractmethod
+    async def _ask_to_end(self) -> None:
+        """Ask it to end in an orderly way."""
+
+    @abstractmethod
+    async def _release(self) -> None:
+        """Free what was needed to speak to it."""
+
+    async def shutdown(self) -> None:
+        """Ask it to end, and give it time for its exit handlers and unflushed files."""
+        if self._dead is not None and not self._dead.done():
+            self._known = self._tree()
+            await self._ask_to_end()
+            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
+
+    def _tree(self) -> list[Any]:
+        return [] if self.pid is None else processes.tree(self.pid)
+
+    async def end(self) -> None:
+        """End it with everything that it started, at once, and remove its files.
+
+        Takes a few seconds at most. Must not be cancelled: see :func:`processes.to_the_end`.
+        """
+        try:
+            if self.pid is not None:
+                await processes.end_tree(self.pid, self._known)
+            if self._dead is not None:
+                await asyncio.wait({self._dead}, timeout=1.0)
+            if self.client is not None:
+                await self.client.drain()
+        finally:
+            await self._free()
+
+    async def _free(self) -> None:
+        if self._dead is not None:
+            self._dead.cancel()
+        with contextlib.suppress(Exception):
+            await self._release()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+
+class Kernel(RunningKernel):
+    """A kernel that speaks through zmq.
 
     Args:
         job: for which it runs; tells kernel, folder and environment.
@@ -155,15 +273,9 @@ class Kernel:
         transport: str = "ipc",
         starter: KernelStarter | None = None,
     ) -> None:
-        self.job = job
+        super().__init__(job)
         self._starter = starter
-        self.name = job.kernel or DEFAULT
-        self.client: CellClient | None = None
-        self.info: dict[str, Any] = {}
-        self.exit_code: int | None = None
-        self.log = Path(job.folder) / f"{job.stem}.log"
         self._context = context
-        self._folder = _private_folder(job.environ.get("NBPIPE_RUN", ""))
         try:
             self._manager = self._new_manager(transport)
         except Exception as error:  # whatever a broken kernel.json leads to
@@ -171,8 +283,6 @@ class Kernel:
             text = f"the specification of kernel '{self.name}' cannot be used: {error}"
             raise KernelStartFailed(text) from error
         self._channels: Any = None
-        self._dead: asyncio.Future[Any] | None = None
-        self._known: list[Any] = []
 
     def _new_manager(self, transport: str) -> Any:
         """The one place that decides how a kernel is launched."""
@@ -204,20 +314,24 @@ class Kernel:
             KernelStartFailed: it does not.
         """
         from nbpipe.executors.channels import Channels
-        from nbpipe.executors.client import CellClient, KernelDied
+        from nbpipe.executors.cells import KernelDied
+        from nbpipe.executors.client import CellClient
 
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self._launch()
                 self._dead = asyncio.ensure_future(self._watch())
                 self._channels = Channels(self._manager)
-                self.client = CellClient(notebook, self._manager, self._channels, self._dead)
-                self.client.is_forked = self.started.start == "fork"
-                self.info = await self._answer(self.client)
-                if self._is_ipykernel and self.started.start != "fork":
+                client = CellClient(
+                    notebook, self._manager, self._channels, self._dead, self._halt_file
+                )
+                self.client = client
+                client.is_forked = self.started.start == "fork"
+                self.info = await self._answer(client)
+                if is_ipykernel(self._manager.kernel_spec) and self.started.start != "fork":
                     code = f"exec({PREAMBLE!r}, {{'kernel': get_ipython().kernel}})"
                     self._channels.execute_silently(code)
-                if self._is_ipykernel and inside.asks(self.job.environ):
+                if is_ipykernel(self._manager.kernel_spec) and inside.asks(self.job.environ):
                     self._channels.execute_silently(inside.in_kernel())
         except KernelDied:
             how = processes.describe_exit(self.exit_code or 0)
@@ -230,7 +344,7 @@ class Kernel:
             reason = error.strerror if isinstance(error, OSError) else error
             text = f"kernel '{self.name}' could not be launched: {reason}"
             raise KernelStartFailed(text) from error
-        return self.client
+        return client
 
     async def _answer(self, client: CellClient) -> dict[str, Any]:
         """What the kernel says of itself, once its outputs arrive here as well.
@@ -257,19 +371,13 @@ class Kernel:
             task=self.job.task, start=start.how, reason=start.reason, preloaded=start.preloaded
         )
 
-    @property
-    def _is_ipykernel(self) -> bool:
-        return any("ipykernel" in word for word in self._manager.kernel_spec.argv)
-
     async def _launch(self) -> None:
-        environ = os.environ | self.job.environ | {"NBPIPE_TASK": self.job.task}
-        options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
         with self.log.open("ab") as log:
             # What the manager's start_kernel does, which then sleeps for 10 ms.
             command, launch = await self._manager.pre_start_kernel(
                 cwd=self.job.cwd or self.job.root,
-                env=environ,
-                extra_arguments=options,
+                env=self.environ,
+                extra_arguments=in_memory(self._manager.kernel_spec),
                 stdout=log,
                 stderr=log,
             )
@@ -297,44 +405,15 @@ class Kernel:
             else:
                 await self._manager.interrupt_kernel()
 
-    async def shutdown(self) -> None:
-        """Ask it to end, and give it time for its exit handlers and unflushed files."""
-        if self._dead is not None and not self._dead.done():
-            self._known = self._tree()
-            await self._manager.request_shutdown()
-            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
+    async def _ask_to_end(self) -> None:
+        await self._manager.request_shutdown()
 
-    def _tree(self) -> list[Any]:
-        return [] if self.pid is None else processes.tree(self.pid)
-
-    async def end(self) -> None:
-        """End it with everything that it started, at once, and remove its files.
-
-        Takes a few seconds at most. Must not be cancelled: see :func:`processes.to_the_end`.
-        """
-        try:
-            if self.pid is not None:
-                await processes.end_tree(self.pid, self._known)
-            if self._dead is not None:
-                await asyncio.wait({self._dead}, timeout=1.0)
-            if self.client is not None:
-                await self.client.drain()
-        finally:
-            await self._free()
-
-    async def _free(self) -> None:
-        if self._dead is not None:
-            self._dead.cancel()
+    async def _release(self) -> None:
         if self._channels is not None:
             self._channels.close()
-        with contextlib.suppress(Exception):
-            if self._manager.has_kernel:
-                await self._manager.provisioner.wait()
-            await self._manager.cleanup_resources()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            if self.log.stat().st_size == 0:
-                self.log.unlink()
+        if self._manager.has_kernel:
+            await self._manager.provisioner.wait()
+        await self._manager.cleanup_resources()
 
 
 def _private_folder(run: str) -> Path:

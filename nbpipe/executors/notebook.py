@@ -30,6 +30,7 @@ from nbpipe.executors.kernel import (
     DEFAULT,
     Kernel,
     KernelStartFailed,
+    RunningKernel,
     check_kernel,
     kernel_names,
     kernel_python,
@@ -38,7 +39,7 @@ from nbpipe.executors.kernel import (
 from nbpipe.executors.output import last_words
 
 if TYPE_CHECKING:
-    from nbpipe.executors.client import CellClient
+    from nbpipe.executors.cells import Cells
 
 __all__ = ["NotebookExecutor", "check_kernel", "kernel_names"]
 
@@ -76,9 +77,13 @@ class NotebookExecutor:
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Execute the cells in their order and stop at the first error."""
+        return await _Run(job, emit, self._zmq, self._watch, self.starter).outcome()
+
+    def _zmq(self) -> Any:
+        """The zmq context of all kernels that need one."""
         if self._context is None:
             self._context = shared_context()
-        return await _Run(job, emit, self._context, self._watch, self.starter).outcome()
+        return self._context
 
     def check_kernel(self, name: str) -> None:
         """See that a kernel is installed.
@@ -102,7 +107,7 @@ class _Run:
         self,
         job: Job,
         emit: Emit,
-        context: Any,
+        context: Callable[[], Any],
         watch: Watch | None,
         starter: KernelStarter | None,
     ) -> None:
@@ -115,8 +120,8 @@ class _Run:
         self.watch = watch
         self.context = context
         self.starter = starter
-        self.kernel: Kernel | None = None
-        self.client: CellClient | None = None
+        self.kernel: RunningKernel | None = None
+        self.client: Cells | None = None
         self.versions: dict[str, str] = {}
         self.log = Path(job.folder) / f"{job.stem}.log"
         self.path = Path(job.folder) / f"{job.stem}.ipynb"
@@ -172,14 +177,15 @@ class _Run:
         finally:
             saver.cancel()
 
-    async def _start(self) -> CellClient:
+    async def _start(self) -> Cells:
         """A running kernel; the second try uses another transport."""
         check_kernel(self.job.kernel or DEFAULT)
-        for transport in ("ipc", "tcp"):
+        self.client = await self._link()
+        for transport in ("ipc", "tcp") if self.client is None else ():
             starter = self.starter if transport == "ipc" else None
-            self.kernel = Kernel(self.job, self.context, transport, starter)
+            kernel = self.kernel = Kernel(self.job, self.context(), transport, starter)
             try:
-                self.client = await self.kernel.start(self.notebook)
+                self.client = await kernel.start(self.notebook)
                 break
             except KernelStartFailed:
                 await processes.to_the_end(self._end())
@@ -193,7 +199,19 @@ class _Run:
         self._describe(self.kernel)
         return self.client
 
-    def _describe(self, kernel: Kernel) -> None:
+    async def _link(self) -> Cells | None:
+        """A kernel that is spoken to without zmq; None: there is none for this job."""
+        from nbpipe.executors.linked import LinkedKernel
+
+        if self.starter is None:
+            return None
+        kernel = self.kernel = LinkedKernel(self.job)
+        client = await kernel.start(self.notebook, self.starter)
+        if client is None:
+            await processes.to_the_end(self._end())
+        return client
+
+    def _describe(self, kernel: RunningKernel) -> None:
         self.notebook.metadata["language_info"] = kernel.info.get("language_info", {})
         name, version = (
             kernel.info.get(k, "") for k in ("implementation", "implementation_version")
@@ -202,13 +220,12 @@ class _Run:
 
     # -- cells ---------------------------------------------------------------------------
 
-    async def _cells(self, client: CellClient) -> Failure | None:
-        from nbpipe.executors.ahead import can_be_sent
-
+    async def _cells(self, client: Cells) -> Failure | None:
         total = len(self.code)
         assert self.kernel is not None
         implementation = self.kernel.info.get("implementation", "")
-        if can_be_sent(implementation, [self.notebook.cells[i].source for i in self.code]):
+        sources = [self.notebook.cells[i].source for i in self.code]
+        if client.can_send_ahead(implementation, sources):
             client.send_ahead(self.code)
         for number, index in enumerate(self.code, 1):
             await client.begin(index)
@@ -224,8 +241,8 @@ class _Run:
                 return failure
         return None
 
-    async def _cell(self, client: CellClient, index: int) -> Failure | None:
-        from nbpipe.executors.client import KernelDied, OutputsMissing, allows_error
+    async def _cell(self, client: Cells, index: int) -> Failure | None:
+        from nbpipe.executors.cells import KernelDied, OutputsMissing, allows_error
 
         try:
             reply = await client.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 
 from nbpipe.core.model import KERNEL_STARTS, Job, KernelStart
 from nbpipe.errors import UsageError, did_you_mean
-from nbpipe.kernels.forkserver import NoFork
+from nbpipe.kernels import line
+from nbpipe.kernels.builders_end import LinkedKernel
+from nbpipe.kernels.forkserver import NoFork, Streams
 from nbpipe.kernels.heads import head_imports
 from nbpipe.kernels.learning import sets_of
 from nbpipe.kernels.pool import LAUNCHER, Pool
@@ -25,6 +28,13 @@ VARIABLE = "NBPIPE_KERNELS"
 
 MOST_SOURCES = 200
 """Notebooks that are looked at to learn what to preload."""
+
+
+_ASKS_FOR_ZMQ = re.compile(
+    r"\b(zmq|ipykernel|ipyparallel|jupyter_client|connect_info|connection_file|qtconsole)\b"
+    r"|get_ipython\(\)\s*\.\s*kernel|%subshell"
+)
+"""Code that may look at the kernel's sockets, which a line has none of."""
 
 
 class Choice(NamedTuple):
@@ -120,6 +130,38 @@ class BuildKernels:
         made.imports = head_imports(_code(job), job.cwd or job.root)
         made.heartbeat = False  # the builder learns from the warm process that a kernel has ended
         return made
+
+    async def link(
+        self, job: Job, command: Sequence[str], environ: Mapping[str, str], log: int
+    ) -> LinkedKernel | None:
+        """A kernel that is spoken to without zmq; None: it must be started by other means.
+
+        Args:
+            job: for which the kernel runs.
+            command: of the kernel, with its connection file, which need not exist.
+            environ: of the kernel.
+            log: descriptor for what bypasses the kernel's channels.
+        """
+        code = _code(job)
+        if self.choice.mode != "fork" or any(map(_ASKS_FOR_ZMQ.search, code)):
+            return None
+        folder = job.cwd or job.root
+        environ = {**environ, "JPY_PARENT_PID": str(os.getpid())}
+        launch = Launch(
+            with_python(command), os.path.abspath(folder), environ, head_imports(code, folder)
+        )
+        ours, theirs = line.pair()
+        try:
+            with theirs:
+                streams = Streams(log, log, theirs.fileno())
+                process, start = await self._starter.fork(launch, streams)
+        except NoFork:
+            ours.close()
+            return None
+        except BaseException:
+            ours.close()
+            raise
+        return LinkedKernel(process, ours, start)
 
     def close(self) -> None:
         """End what was made ready. Calling it twice is harmless."""

@@ -59,7 +59,6 @@ def take_streams(fds: list[int]) -> None:
     """Make descriptors the standard streams, and close the originals."""
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
-    for fd in fds:
         os.close(fd)
 
 

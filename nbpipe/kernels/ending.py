@@ -66,7 +66,8 @@ async def _end_children(kernel: Any) -> None:
         await kernel._progressively_terminate_all_children()
     except Exception:
         kernel.log.exception("Exception during subprocesses termination")
-    kernel.control_stream.flush(zmq.POLLOUT)
+    if kernel.control_stream is not None:
+        kernel.control_stream.flush(zmq.POLLOUT)
 
 
 def _living(listed: Callable[[], list[Any]]) -> list[Any]:

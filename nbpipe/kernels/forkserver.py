@@ -30,8 +30,26 @@ class NoFork(Exception):
     """A kernel could not be forked; the text says why, as a clause."""
 
 
+class Unlinked(NoFork):
+    """This kind of kernel cannot do without zmq."""
+
+
 class Stale(NoFork):
     """What the warm process has loaded has changed on the disk."""
+
+
+class Streams(NamedTuple):
+    """Descriptors that a kernel is given, as copies.
+
+    Attributes:
+        stdout: for what bypasses the kernel's channels.
+        stderr: another, or the same.
+        line: the kernel's end of a line; None: it speaks through zmq.
+    """
+
+    stdout: int
+    stderr: int
+    line: int | None = None
 
 
 class Wanted(NamedTuple):
@@ -57,13 +75,12 @@ class _Forker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._stdin = _ended_pipe()
 
-    async def fork(self, wanted: Wanted, stdout: int, stderr: int) -> ForkedProcess:
-        """A kernel whose sockets are bound.
+    async def fork(self, wanted: Wanted, streams: Streams) -> ForkedProcess:
+        """A kernel whose sockets are bound, or that listens to its line.
 
         Args:
             wanted: what kernel it is.
-            stdout: a descriptor for what bypasses the kernel's channels.
-            stderr: another, or the same.
+            streams: what it is given.
 
         Raises:
             NoFork: the warm process has ended, hangs, or the kernel ended at once.
@@ -73,7 +90,8 @@ class _Forker:
         process = ForkedProcess(ours)
         try:
             with theirs:
-                fds = (theirs.fileno(), self._stdin, stdout, stderr)
+                fds = (theirs.fileno(), self._stdin, streams.stdout, streams.stderr)
+                fds += () if streams.line is None else (streams.line,)
                 wire.send(self._conn, message, fds)
         except OSError as error:
             process.abandon()
@@ -91,6 +109,8 @@ class _Forker:
             raise NoFork(f"the warm process did not answer within {seconds}") from None
         if process.stale:
             raise Stale(f"{process.stale} has changed")
+        if process.unlinked:
+            raise Unlinked("this kind of kernel needs zmq")
         if not is_bound:
             raise NoFork(self.why("the forked kernel ended at once"))
         return process

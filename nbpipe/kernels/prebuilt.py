@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -80,6 +81,7 @@ class Prebuilt:
         self.options = options
         self.app: Any = IPKernelApp.instance()
         self.kernel: Any = None
+        self._run: Callable[[], object] = self.app.start
         # Runs after the exit handlers of all libraries, as in a kernel that imports them later.
         atexit.register(lambda: ending.close(self.app, self.app.kernel))
         if int(VERSION.split(".")[0]) in KNOWN:
@@ -106,7 +108,7 @@ class Prebuilt:
         app.kernel = self.kernel
         app.init_path()
         app.init_shell()
-        _import(LATER)
+        _import((*LATER, "nbpipe.kernels.linked"))
         self._is_extended = _extensions_are_plain(app)
         if self._is_extended:
             app.init_extensions()
@@ -118,6 +120,13 @@ class Prebuilt:
     def settings(self) -> list[str]:
         """The configuration files that were read."""
         return [str(file) for file in self.app.loaded_config_files]
+
+    @property
+    def can_be_linked(self) -> bool:
+        """Whether it can do without zmq."""
+        from ipykernel.ipkernel import IPythonKernel
+
+        return type(self.kernel) is IPythonKernel and not self.app.trio_loop
 
     @property
     def info(self) -> dict[str, Any]:
@@ -159,6 +168,36 @@ class Prebuilt:
         self._connect_kernel()
         self._finish_shell()
 
+    def link(self, sock: socket.socket, connection_file: str) -> None:
+        """The second half for a kernel at the end of a line: no zmq, see :mod:`linked`.
+
+        Args:
+            sock: the kernel's end of the line.
+            connection_file: a path, for the command line; nobody connects to this kernel.
+        """
+        from nbpipe.kernels import linked
+
+        app, kernel = self.app, self.kernel
+        app.parent_handle = os.getppid()
+        app.config.IPKernelApp.connection_file = app.connection_file = connection_file
+        _own_session(app.session)
+        app.session.key = b""  # nobody else can write to the line, so nothing is signed
+        app.init_blackhole()
+        threading.Thread()  # as in connect
+        app.iopub_thread = linked.Publisher(sock, app.session)
+        app.iopub_socket = app.iopub_thread.background_socket
+        ending.take_over(app, kernel)
+        app.configure_tornado_logger()
+        app.iopub_thread.start()
+        app.init_io()
+        calm(sys.stdout, sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        kernel.shell_channel_thread = linked.ShellChannel(kernel, app.iopub_thread)
+        kernel._execute_sleep = 0.0  # what was published is with the system already
+        self._run = lambda: linked.run(kernel)
+        self._introduce_kernel()
+        self._finish_shell()
+
     def _connect_kernel(self) -> None:
         """As ``IPKernelApp.init_kernel`` for a kernel that is there already."""
         from zmq.eventloop.zmqstream import ZMQStream
@@ -172,14 +211,19 @@ class Prebuilt:
         kernel.debugpy_stream = ZMQStream(app.debugpy_socket, control.io_loop)
         control.start()
         channel.start()
-        kernel.ident = str(uuid.uuid4())
         kernel.debug_shell_socket = app.debug_shell_socket
         kernel.shell_stream = shell_stream
         kernel.control_thread, kernel.shell_channel_thread = threads
-        kernel.iopub_thread, kernel.iopub_socket = app.iopub_thread, app.iopub_socket
         kernel.stdin_socket = app.stdin_socket
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
         kernel.record_ports({f"{name}_port": port for name, port in app._ports.items()})
+        self._introduce_kernel()
+
+    def _introduce_kernel(self) -> None:
+        """Tell the kernel who it is, and where what it publishes goes."""
+        app, kernel = self.app, self.kernel
+        kernel.ident = str(uuid.uuid4())
+        kernel.iopub_thread, kernel.iopub_socket = app.iopub_thread, app.iopub_socket
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
         app.displayhook.get_execution_count = lambda: kernel.execution_count
 
     def _finish_shell(self) -> None:
@@ -198,7 +242,7 @@ class Prebuilt:
 
     def start(self) -> None:
         """Run until it is shut down."""
-        self.app.start()
+        self._run()
 
 
 def _extensions_are_plain(app: Any) -> bool:

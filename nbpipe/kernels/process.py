@@ -28,6 +28,7 @@ class ForkedProcess:
         lost: the warm process ended, and the kernel with it.
         stale: a file that the warm process has loaded and that has changed, so that nothing was
             forked.
+        unlinked: the kernel was to have a line, and cannot do without zmq: nothing was forked.
     """
 
     stdin = stdout = stderr = None
@@ -40,6 +41,7 @@ class ForkedProcess:
         self.returncode: int | None = None
         self.lost = False
         self.stale: str | None = None
+        self.unlinked = False
         self._status = status
         self._pidfd: int | None = None
 
@@ -61,6 +63,9 @@ class ForkedProcess:
             self.pid, (self._pidfd,) = message["pid"], fds
         elif "stale" in message:
             self.stale = message["stale"]
+            self._ended(-signal.SIGKILL)
+        elif "unlinked" in message:
+            self.unlinked = True
             self._ended(-signal.SIGKILL)
         elif "bound" in message:
             self.bound, self.info = True, message["bound"]

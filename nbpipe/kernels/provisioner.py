@@ -15,7 +15,7 @@ from typing import Any
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
 
-from nbpipe.kernels.forkserver import NoFork
+from nbpipe.kernels.forkserver import NoFork, Streams
 from nbpipe.kernels.pool import Pool
 from nbpipe.kernels.process import ForkedProcess
 from nbpipe.kernels.starts import Starter, shared_starter
@@ -55,9 +55,10 @@ class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
         try:
             if self.refused is not None:
                 raise NoFork(self.refused)
-            stdout = _descriptor(kwargs.get("stdout"), 1)
-            stderr = _descriptor(kwargs.get("stderr"), 2)
-            self.process, self.start = await starter.fork(launch, stdout, stderr)
+            streams = Streams(
+                _descriptor(kwargs.get("stdout"), 1), _descriptor(kwargs.get("stderr"), 2)
+            )
+            self.process, self.start = await starter.fork(launch, streams)
             self.info = self.process.info
         except NoFork as error:
             spare = self.pool and self.pool.take(launch, _path(kwargs.get("stdout")))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from nbpipe.kernels.forkserver import NoFork, Stale
+from nbpipe.kernels.forkserver import NoFork, Stale, Streams
 from nbpipe.kernels.pool import LAUNCHER
 from nbpipe.kernels.process import ForkedProcess
 from nbpipe.kernels.trunk import Launch, Start, Trunk
@@ -52,18 +52,19 @@ class Starter:
                 with contextlib.suppress(NoFork):
                     trunk.add_sets(new)
 
-    async def fork(self, launch: Launch, stdout: int, stderr: int) -> tuple[ForkedProcess, Start]:
-        """A kernel whose sockets are bound, and how it was started.
+    async def fork(self, launch: Launch, streams: Streams) -> tuple[ForkedProcess, Start]:
+        """A kernel that can be spoken to, and how it was started.
 
         Raises:
+            Unlinked: it was to have a line, and needs zmq.
             NoFork: it must be started cold.
         """
         trunk = self._trunk(launch)
         try:
-            return await trunk.fork(launch, stdout, stderr)
+            return await trunk.fork(launch, streams)
         except Stale:
             self._retire(launch, trunk)
-            return await self._trunk(launch).fork(launch, stdout, stderr)
+            return await self._trunk(launch).fork(launch, streams)
 
     def _trunk(self, launch: Launch) -> Trunk:
         kind = family(launch.command)

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from nbpipe.core.model import KernelStart
 from nbpipe.kernels.environment import differences, obstacle
-from nbpipe.kernels.forkserver import Branch, ForkServer, NoFork, Stale, Wanted
+from nbpipe.kernels.forkserver import (
+    Branch,
+    ForkServer,
+    NoFork,
+    Stale,
+    Streams,
+    Unlinked,
+    Wanted,
+)
 from nbpipe.kernels.process import ForkedProcess
 
 Modules = tuple[str, ...]
@@ -102,11 +110,12 @@ class Trunk:
             branch.close()
         self.server.close()
 
-    async def fork(self, launch: Launch, stdout: int, stderr: int) -> tuple[ForkedProcess, Start]:
-        """A kernel whose sockets are bound, and how it was started.
+    async def fork(self, launch: Launch, streams: Streams) -> tuple[ForkedProcess, Start]:
+        """A kernel that can be spoken to, and how it was started.
 
         Raises:
             Stale: what the bare process has loaded has changed on the disk.
+            Unlinked: it was to have a line, and needs zmq.
             NoFork: it must be started cold.
         """
         changes = differences(self.server.environ, launch.environ)
@@ -123,12 +132,14 @@ class Trunk:
         while not reason and (modules := self._largest(launch.imports)):
             branch = self._branch(modules)
             try:
-                process = await branch.fork(wanted, stdout, stderr)
+                process = await branch.fork(wanted, streams)
+            except Unlinked:
+                raise
             except NoFork as error:
                 reason = "" if self._mend(modules, branch, error) else str(error)
             else:
                 return process, Start("fork", self._left_out(modules, branch), branch.modules)
-        process = await self.server.fork(wanted, stdout, stderr)
+        process = await self.server.fork(wanted, streams)
         return process, Start("fork", reason or self._left_out_of(launch.imports))
 
     def _left_out(self, modules: frozenset[str], branch: Branch) -> str:

@@ -4,9 +4,11 @@ One thread, no zmq context, no event loop. Everything it is told comes as messag
 see :mod:`nbpipe.kernels.wire`; when the other end closes, it ends with all of its kernels.
 
 - ``{"op": "fork", "arguments", "environ", "heartbeat"}`` with descriptors for status, stdin, stdout
-  and stderr. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel
+  and stderr, and for the kernel's end of a line (see :mod:`nbpipe.kernels.line`) unless it is to
+  have zmq's sockets. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel
   once its sockets are bound, with what it says of itself, and ``{"code"}`` when it has ended; or
-  ``{"stale"}``, when a file that this process has loaded is another one by now.
+  ``{"stale"}``, when a file that this process has loaded is another one by now; or ``{"unlinked"}``,
+  when this kind of kernel needs zmq.
 - ``{"op": "branch", "modules"}`` with the socket and the log of a new warm process, which is forked
   from this one and imports the modules before it serves. It is told ``{"pid"}``, and ``{"spoiled",
   "why"}`` when it has ended because a module cannot be preloaded.
@@ -108,6 +110,10 @@ class Warm:
             with status, contextlib.suppress(OSError):
                 wire.send(status, {"stale": changed})
             return
+        if fds[3:] and not self.prebuilt.can_be_linked:
+            with status, contextlib.suppress(OSError):
+                wire.send(status, {"unlinked": True})
+            return
         warm = os.getpid()
         pid = preload.fork_quietly()
         if pid == 0:
@@ -125,13 +131,17 @@ class Warm:
             self._let_go()
             arguments = message["arguments"]
             child.detach(warm, message["environ"])
-            child.take_streams(fds)
+            child.take_streams(fds[:3])
             sys.argv += arguments
             sys.orig_argv += arguments
             child.show_as(sys.orig_argv)
             child.own_randomness()
-            file, heartbeat = connection_file(arguments), message["heartbeat"]
-            self.prebuilt.connect(file, arguments, heartbeat=heartbeat)
+            file = connection_file(arguments)
+            if fds[3:]:
+                os.set_inheritable(fds[3], False)
+                self.prebuilt.link(socket.socket(fileno=fds[3]), file)
+            else:
+                self.prebuilt.connect(file, arguments, heartbeat=message["heartbeat"])
             child.watch_crashes()
             wire.send(status, {"bound": self.prebuilt.info})
             status.close()

@@ -1,0 +1,155 @@
+"""The line between a builder and a kernel that was forked for it: whole messages on two sockets.
+
+A message is a channel and the frames that Jupyter's protocol would have on a zmq socket. It travels
+in packets that keep their borders, a long one in several; packets of different senders may
+alternate, so any thread may send, and any process that the kernel has forked.
+
+Nothing but the standard library is imported here: the warm process loads this module.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+OUTPUT, REPLY = b"o", b"r"
+"""Channels from the kernel: what it publishes, and what it answers."""
+
+REQUEST, BATCH, QUIT = b"s", b"b", b"q"
+"""Channels to the kernel: a request for its shell; many of them, with the code that feeds them to
+it; and that it is to end."""
+
+PART = 1 << 16
+"""Bytes of a message in one packet, at most."""
+
+ROOM = 1 << 20
+"""Bytes that may wait in a socket, as far as the system allows."""
+
+_HEAD = struct.Struct("<c8sQI?")
+"""Channel, sender, number of the message, number of the part, whether it is the last part."""
+
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK)
+"""Errors of a socket whose other end, or which itself, is closed."""
+
+TRIES = 1000
+"""How often a part is sent again that a signal's handler has broken into."""
+
+Frames = Sequence[bytes]
+
+
+class Message(NamedTuple):
+    """A channel and the frames that came on it."""
+
+    channel: bytes
+    frames: list[bytes]
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """The builder's end, which does not block, and the kernel's, which does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+class Packer:
+    """Makes packets of messages, for one sender at a time."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def packets(self, channel: bytes, frames: Frames) -> Iterator[bytes]:
+        """The packets of a message, to be sent in this order.
+
+        Args:
+            channel: one byte.
+            frames: what has a buffer.
+        """
+        if self._pid != os.getpid():  # a forked child is another sender
+            self._pid, self._name = os.getpid(), os.urandom(8)
+            self._numbers = itertools.count()
+        sizes = [memoryview(frame).nbytes for frame in frames]
+        head = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)
+        data = b"".join([head, *frames])
+        number, starts = next(self._numbers), range(0, len(data), PART)
+        for part, start in enumerate(starts):
+            is_last = start + PART >= len(data)
+            yield _HEAD.pack(channel, self._name, number, part, is_last) + data[start : start + PART]
+
+
+class Assembler:
+    """Puts packets together to messages. One that comes again counts once."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[bytes, int], list[bytes]] = {}
+        self._done: deque[tuple[bytes, int]] = deque(maxlen=64)
+
+    def take(self, packet: bytes) -> Message | None:
+        """The message that this packet is the last one of; None: it is another one."""
+        channel, sender, number, part, is_last = _HEAD.unpack_from(packet)
+        key, data = (sender, number), packet[_HEAD.size :]
+        if key in self._done:
+            return None
+        if part or not is_last:
+            parts = self._parts.setdefault(key, [])
+            if part == len(parts):
+                parts.append(data)
+            if not is_last or len(parts) <= part:
+                return None
+            data = b"".join(self._parts.pop(key))
+        self._done.append(key)
+        return Message(channel, _frames(data))
+
+
+def _frames(data: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from("<I", data)
+    sizes = struct.unpack_from(f"<{count}Q", data, 4)
+    ends = list(itertools.accumulate(sizes, initial=4 + 8 * count))
+    return [data[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def send_all(sock: socket.socket, packets: Iterator[bytes]) -> None:
+    """Send a whole message and wait until it is with the system, whatever a signal's handler does.
+
+    What a handler raises meanwhile is raised when the message has gone. Where the other end is
+    closed, nothing is sent: nobody listens any more.
+    """
+    raised: BaseException | None = None
+    for packet in packets:
+        for _ in range(TRIES):
+            try:
+                sock.send(packet)
+                break
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno in _GONE:
+                    return
+                raised = error  # it may have gone all the same, and then comes twice
+    if raised is not None:
+        raise raised
+
+
+def receive(sock: socket.socket, assembler: Assembler) -> Iterator[Message]:
+    """The messages that have arrived, without waiting for more.
+
+    Raises:
+        EOFError: the other end is closed.
+    """
+    while True:
+        try:
+            packet = sock.recv(PART + _HEAD.size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            packet = b""
+        if not packet:
+            raise EOFError
+        message = assembler.take(packet)
+        if message is not None:
+            yield message
