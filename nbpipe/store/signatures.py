@@ -182,32 +182,34 @@ def _by_four(numbers: Iterable[int]) -> Iterator[Signature]:
 def _all_hold(base: str, paths: Sequence[str], numbers: Sequence[int]) -> bool:
     """Whether :func:`file_signature` of each path below ``base`` is as given."""
     if os.stat not in os.supports_dir_fd:
-        return _hold(os.path.join(base, ""), None, paths, numbers)
+        return _hold(None, [os.path.join(base, path) for path in paths], numbers)
     try:
         folder = os.open(base, os.O_RDONLY)  # spares looking up the way to it each time
     except OSError:
         return False
     try:
-        return _hold("", folder, paths, numbers)
+        return _hold(folder, paths, numbers)
     finally:
         os.close(folder)
 
 
-def _hold(prefix: str, folder: int | None, paths: Sequence[str], numbers: Sequence[int]) -> bool:
-    look = os.stat
-    each = iter(numbers)  # four at a time: a tuple for every path would take as long as the rest
+def _hold(folder: int | None, paths: Sequence[str], numbers: Sequence[int]) -> bool:
+    # Whatever is done here is done for thousands of files. Four numbers are taken at a time, since
+    # a tuple for every path would take as long as the rest, and an inode is cut to what fits into
+    # a file of signatures only where it differs.
+    look, each = os.stat, iter(numbers)
     for path, size, mtime, ctime, inode in zip(paths, each, each, each, each, strict=True):
         try:
-            info = look(prefix + path, dir_fd=folder)
+            info = look(path, dir_fd=folder)
         except (OSError, ValueError):
             if size != -1:
                 return False
             continue
         if (
-            info.st_mtime_ns != mtime
-            or info.st_ctime_ns != ctime
+            info.st_ctime_ns != ctime
+            or info.st_mtime_ns != mtime
             or info.st_size != size
-            or info.st_ino & _POSITIVE != inode
+            or (info.st_ino != inode and info.st_ino & _POSITIVE != inode)
         ):
             return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,10 @@ from nbpipe.core.graph import Graph
 from nbpipe.core.model import Decision, Record, State
 from nbpipe.core.plan import Plan
 from nbpipe.core.progress import Progress, Result
-from nbpipe.errors import harmless
+from nbpipe.views.tables import Drawn
+from nbpipe.views.tables import html_table as html_table
+from nbpipe.views.tables import plain_table as plain_table
+from nbpipe.views.tables import printable as printable
 from nbpipe.views.theme import STATE_STYLES
 from nbpipe.views.words import ago, duration, plural
 
@@ -92,9 +94,8 @@ class Status(msgspec.Struct, frozen=True):
         return plain_table(STATUS_HEAD, [status_cells(row, self.now) for row in self.rows])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        cells = [status_cells(row, self.now) for row in self.rows]
-        plain = plain_table(STATUS_HEAD, cells)
-        return {"text/plain": plain, "text/html": html_table(STATUS_HEAD, cells, self.summary)}
+        drawn, last = _drawn(self), [_last_run(row, self.now) for row in self.rows]
+        return {"text/plain": drawn.plain(last), "text/html": drawn.html(last)}
 
 
 STATUS_HEAD = ("task", "state", "reason", "last run", "product")
@@ -145,8 +146,31 @@ def one_line(decision: Decision) -> str:
 
 def status_cells(row: StatusRow, now: float) -> tuple[str, ...]:
     """A row as five texts, one product a line."""
-    last = "never" if row.last_run is None else ago(row.last_run, now)
-    return (row.task, state_text(row.state), row.reason, last, "\n".join(row.products))
+    products = "\n".join(row.products)
+    return (row.task, state_text(row.state), row.reason, _last_run(row, now), products)
+
+
+def _last_run(row: StatusRow, now: float) -> str:
+    return "never" if row.last_run is None else ago(row.last_run, now)
+
+
+_shown: tuple[tuple[StatusRow, ...], Drawn] | None = None
+"""The rows that were shown last, and their table."""
+
+
+def _drawn(status: Status) -> Drawn:
+    """The table but for the times of the last runs.
+
+    A live kernel gives the very same rows for as long as nothing has changed: they are not drawn
+    again. Rows cannot be changed.
+    """
+    global _shown
+    if _shown is not None and _shown[0] is status.rows:
+        return _shown[1]
+    cells = [status_cells(row, status.now) for row in status.rows]
+    drawn = Drawn(STATUS_HEAD, cells, STATUS_HEAD.index("last run"), status.summary)
+    _shown = (status.rows, drawn)
+    return drawn
 
 
 def state_text(state: State) -> str:
@@ -211,46 +235,3 @@ def count_states(states: Iterable[State]) -> str:
     return ", ".join(
         f"{listed.count(s)} {style.word}" for s, style in STATE_STYLES.items() if s in listed
     )
-
-
-def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns without colours; control characters in a cell become spaces."""
-    clean = [tuple([_on_one_line(cell) for cell in row]) for row in [head, *rows]]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    form = "  ".join([f"%-{width}s" for width in widths])
-    lines = [(form % row).rstrip() for row in clean]
-    lines.insert(1, "  ".join(["─" * width for width in widths]))
-    return "\n".join(lines)
-
-
-def _on_one_line(cell: str) -> str:
-    return cell if cell.isprintable() else printable(", ".join(cell.splitlines()))
-
-
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A real table; every text is escaped."""
-    body = _html_rows("td", rows) if rows else ""
-    return harmless(
-        f"<table><caption>{html.escape(caption)}</caption>"
-        f"<thead>{_html_rows('th', [head])}</thead><tbody>{body}</tbody></table>"
-    )
-
-
-_LINE, _CELL, _ROW = "\x01", "\x02", "\x03"  # between texts that are printable or free of them
-_ENDS = str.maketrans(dict.fromkeys(_LINE + _CELL + _ROW, "\ufffd"))
-
-
-def _html_rows(tag: str, rows: Iterable[Sequence[str]]) -> str:
-    """At least one row. All texts are escaped in one go: a thousand rows are five thousand."""
-    said = _ROW.join([_CELL.join([_on_lines(cell) for cell in row]) for row in rows])
-    inner = html.escape(said).replace(_LINE, "<br>").replace(_CELL, f"</{tag}><{tag}>")
-    return f"<tr><{tag}>{inner.replace(_ROW, f'</{tag}></tr><tr><{tag}>')}</{tag}></tr>"
-
-
-def _on_lines(cell: str) -> str:
-    return cell if cell.isprintable() else _LINE.join(cell.translate(_ENDS).splitlines())
-
-
-def printable(text: str) -> str:
-    """The text without anything that could steer a terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
