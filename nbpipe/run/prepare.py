@@ -71,21 +71,37 @@ def check_kernels(
         SpecError: one is not, or a source cannot be read; all of them at once.
     """
     problems: list[Problem] = []
+    found: dict[str, UsageError | None] = {}  # tasks mostly share a kernel, and a look takes long
     for task in tasks:
         runs = executor(task.kind) if task.kind == "notebook" else None
         if not isinstance(runs, ChecksKernels) or not task.options.checks_kernel:
             continue
         try:
-            runs.check_kernel(gatherer.kernel(task))
+            kernel = gatherer.kernel(task)
         except SpecError as error:
             problems.extend(error.problems)
-        except UsageError as error:
-            at = task.at
-            place = (at.file, at.line, at.column) if at else (task.source, 0, 0)
-            message = f"task '{task.name}': {error.message}"
-            problems.append(Problem(*place, "", message, error.hint))
+            continue
+        if kernel not in found:
+            found[kernel] = _no_kernel(runs, kernel)
+        if (missing := found[kernel]) is not None:
+            problems.append(_kernel_problem(task, missing))
     if problems:
         raise SpecError(problems)
+
+
+def _no_kernel(runs: ChecksKernels, name: str) -> UsageError | None:
+    """Why a kernel cannot be had; None: it is installed."""
+    try:
+        runs.check_kernel(name)
+    except UsageError as error:
+        return error
+    return None
+
+
+def _kernel_problem(task: Task, error: UsageError) -> Problem:
+    at = task.at
+    place = (at.file, at.line, at.column) if at else (task.source, 0, 0)
+    return Problem(*place, "", f"task '{task.name}': {error.message}", error.hint)
 
 
 def check_code(gatherer: Gatherer, tasks: Iterable[Task]) -> None:
