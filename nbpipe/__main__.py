@@ -19,7 +19,9 @@ def main() -> None:
     """Run the command line and exit with its code."""
     if answered(sys.argv[1:]):
         end()
-    skip_slow_grammars()
+    from nbpipe.cli.process import part, settle
+
+    settle()
     import signal
 
     from nbpipe.cli.app import run
@@ -27,6 +29,7 @@ def main() -> None:
     code = run()
     # One more Ctrl-C while the interpreter ends would kill it with another code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    part()
     sys.exit(code)
 
 
@@ -38,17 +41,6 @@ def end() -> NoReturn:
     if sys.modules.keys().isdisjoint(_AT_THE_END):
         os._exit(0)
     sys.exit(0)
-
-
-def skip_slow_grammars() -> None:
-    """Keep ``rfc3987_syntax`` out of this process.
-
-    jsonschema imports it, when it is installed, to check one rarely used string format, and it
-    compiles some 35 grammars at import: 1.7 s before nbformat is there (jsonschema issue 1428).
-    jsonschema goes without it when the import fails, which is what None here causes. Done only
-    in processes that are ours from the start; no code of the user's runs in them.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ OTHERS = ("jupyter_lsp", "jupyter_server_terminals", "jupyterlab", "notebook", "
 
 _MAIN = """
 import sys
-sys.modules['rfc3987_syntax'] = None  # see nbpipe.__main__.skip_slow_grammars
+sys.modules['rfc3987_syntax'] = None  # see nbpipe.cli.process
 from jupyter_server.serverapp import main
 main()
 """

@@ -320,6 +320,23 @@ def test_a_build_in_which_nothing_has_changed_loads_no_library_at_all(diamond):
     assert "nbpipe.errors" not in loaded.split()
 
 
+def test_libraries_that_check_no_notebook_are_not_imported_with_nbformat(tmp_path):
+    code = "import sys; from nbpipe.cli.process import settle; settle(); import nbformat"
+    code += "; print([m for m in ('arrow', 'isoduration', 'lark') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("imported", "frozen"), [("json", True), ("pdb", False), ("IPython.terminal", False)]
+)
+def test_only_a_process_that_ran_nobody_s_code_ends_without_tidying_up(imported, frozen):
+    code = f"import gc, {imported}; from nbpipe.cli.process import part; part()"
+    code += "; print(gc.get_freeze_count() > 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{frozen}\n"
+
+
 def test_the_public_names_are_these():
     import nbpipe
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbpipe.cli.process import settle
 from nbpipe.core import events as ev
 from nbpipe.errors import NbpipeError
 from nbpipe.pipeline import Pipeline
@@ -35,8 +36,7 @@ def main() -> None:
     """Leave the caller, build, and exit with the build's code."""
     request = msgspec.json.decode(sys.argv[1], type=Request)
     detach()
-    # As nbpipe.__main__ does: nbformat is there 1.7 s earlier without it.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    settle()
     # A shell's background job ignores SIGINT, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     answer(Answer(pid=os.getpid()))
