@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -264,3 +265,85 @@ def test_a_file_of_signatures_comes_back_as_it_was_written():
     assert (read.made_by, read.said, read.trees, read.extra) == ("here", "said ✓", 1, b"x")
     assert read.paths == ["a", odd]
     assert read.numbers == numbers
+
+
+def rename_out(root):
+    (root / "out").rename(root / "elsewhere")
+
+
+def replace_out(root):
+    rename_out(root)
+    (root / "out").write_text("")
+
+
+def link_out(root):
+    rename_out(root)
+    (root / "out").symlink_to("elsewhere")
+
+
+@pytest.fixture
+def signed(tmp_path):
+    """The signatures of a hundred files, every other of which is not there."""
+    (tmp_path / "out").mkdir()
+    names = [f"out/{i:02}" for i in range(100)]
+    for name in names[::2]:
+        (tmp_path / name).write_text("x")
+    numbers = [n for name in names for n in signatures.file_signature(str(tmp_path / name))]
+    place = signatures.made_by(str(tmp_path / "pipeline.yaml"))
+    return signatures.Signed(place, "", names, numbers, 0, b"")
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        (lambda root: None, True),
+        (lambda root: (root / "out/98").write_text("y"), False),
+        (lambda root: (root / "out/00").unlink(), False),
+        (lambda root: (root / "out/99").write_text(""), False),
+        (lambda root: (root / "out/more").write_text(""), True),
+        (lambda root: os.utime(root / "out/50"), False),
+        (rename_out, False),
+        (replace_out, False),
+        (link_out, True),
+    ],
+    ids=[
+        *("nothing", "content", "gone", "there at last", "a file nobody asked for", "touched"),
+        *("folder gone", "folder a file", "folder linked"),
+    ],
+)
+def test_each_of_many_files_is_looked_at(signed, tmp_path, change, holds):
+    change(tmp_path)
+    assert signed.holds(str(tmp_path / "pipeline.yaml")) is holds
+
+
+@pytest.mark.parametrize("gone", ["out/00", "out/98"])
+def test_where_stat_takes_no_opened_folder_the_same_is_said(signed, tmp_path, monkeypatch, gone):
+    monkeypatch.setattr(os, "supports_dir_fd", frozenset())
+    assert signed.holds(str(tmp_path / "pipeline.yaml"))
+    (tmp_path / gone).unlink()
+    assert not signed.holds(str(tmp_path / "pipeline.yaml"))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_each_number_of_a_signature_counts(signed, tmp_path, part):
+    signed.numbers[4 * 50 + part] += 1
+    assert not signed.holds(str(tmp_path / "pipeline.yaml"))
+
+
+def test_an_inode_that_fits_into_no_signature_is_compared_so_far_as_it_does(
+    signed, tmp_path, monkeypatch
+):
+    plain = os.stat
+
+    def far(path, **options):
+        info = plain(path, **options)
+        return types.SimpleNamespace(
+            st_size=info.st_size,
+            st_mtime_ns=info.st_mtime_ns,
+            st_ctime_ns=info.st_ctime_ns,
+            st_ino=info.st_ino + (1 << 63),
+        )
+
+    monkeypatch.setattr(signatures.os, "supports_dir_fd", {far})
+    monkeypatch.setattr(signatures.os, "stat", far)
+    assert signatures._all_hold(str(tmp_path), signed.paths, signed.numbers)
