@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -22,7 +23,7 @@ import pytest
 from nbpipe.cli.doctor import examine
 from nbpipe.core.model import KernelStart
 from nbpipe.errors import UsageError
-from nbpipe.kernels import builds, changes, forkserver, starts, wire
+from nbpipe.kernels import builds, changes, forkserver, launching, starts, wire
 from nbpipe.kernels.builds import Choice, choose, outlook
 from nbpipe.kernels.environment import differences, obstacle
 from nbpipe.kernels.heads import head_imports
@@ -287,7 +288,7 @@ def test_a_blocking_wait_can_run_out() -> None:
     process = ForkedProcess(ours)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
-    wire.send(theirs, {"code": 3})
+    wire.send(theirs, {"code": 3, "left": False})
     assert process.wait() == 3
     theirs.close()
 
@@ -678,7 +679,7 @@ def test_a_module_that_hangs_when_it_is_imported_holds_up_one_kernel_once(
 def test_a_warm_process_that_cannot_start_leaves_cold_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forkserver, "BOOT", "raise SystemExit('not today')")
+    monkeypatch.setattr(launching, "BOOT", "raise SystemExit('not today')")
     (ran,) = run(tmp_path, ["print(1)"])
     start, reason, _ = start_of(ran)
     assert start in ("cold", "pool")
@@ -690,8 +691,8 @@ def test_of_an_unknown_ipykernel_each_fork_builds_the_whole_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown = "from nbpipe.kernels import prebuilt; prebuilt.KNOWN = (); "
-    boot = forkserver.BOOT.replace("from nbpipe", unknown + "from nbpipe", 1)
-    monkeypatch.setattr(forkserver, "BOOT", boot)
+    boot = launching.BOOT.replace("from nbpipe", unknown + "from nbpipe", 1)
+    monkeypatch.setattr(launching, "BOOT", boot)
     one, other = run(tmp_path, ["print(In)"], ["import sys\nprint(sys.argv[1], '' in sys.path)"])
     assert start_of(one)[0] == start_of(other)[0] == "fork"
     assert (one.text, other.text) == ("['', 'print(In)']\n", "-f True\n")
@@ -738,7 +739,7 @@ def test_kernels_and_warm_process_are_found_by_their_run(tmp_path: Path) -> None
             found = lost.marked({"run"}, tmp_path)
             assert len(found) == 2
             (running,) = [p for p in found if "ipykernel_launcher" in p.cmdline()]
-            assert any(word.endswith("kernel.json") for word in running.cmdline())
+            assert any(re.search(r"kernel-\d+\.json$", word) for word in running.cmdline())
             assert os.getsid(running.pid) == running.pid
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -313,7 +313,7 @@ def plain(value: Any, ran: Ran) -> Any:
     """Without what differs between any two kernels: paths, process ids, addresses, times."""
     text = str(value).replace(str(ran.root), "ROOT")
     text = re.sub(r"0x[0-9a-f]{6,}", "ADDRESS", text)
-    text = re.sub(r"/tmp/nbpipe-[\w-]+", "PRIVATE", text)
+    text = re.sub(r"/tmp/nbpipe-[\w-]+/kernel(-\d+)?", "PRIVATE/kernel", text)
     text = re.sub(r"ipykernel_\d+", "ipykernel_PID", text)
     text = re.sub(r"started \d{6,}", "started ID", text)
     text = re.sub(r"Compiler *: .*\n", "", text)  # told by %time where it takes long

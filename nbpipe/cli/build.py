@@ -167,6 +167,8 @@ def build(
         return 0
     if scheduler is not None:
         settings["scheduler"] = scheduler
+    if executor is None and not background:
+        _prepare_kernels(entry_point)
     pipeline = _load(entry_point)
     how = Choice(force, not skip_upstream, upstream_of, jobs, keep_going, executor, settings, store)
     if background:
@@ -183,6 +185,16 @@ def build(
         )
     code = finish(report, as_json, traceback)
     return after_failure(pipeline, report, code, debug=debug, later=debug_later)
+
+
+def _prepare_kernels(entry_point: str | None) -> None:
+    """Let the process that kernels come from start while the pipeline is read."""
+    from nbpipe.kernels.launching import start_ahead
+    from nbpipe.store.signatures import locate_spec
+
+    spec_file = locate_spec(entry_point or os.getcwd())
+    if spec_file is not None:
+        start_ahead(spec_file)
 
 
 def refuse_mixture(debug: bool, as_json: bool) -> None:

@@ -95,8 +95,15 @@ class Linked(Protocol):
     info: dict[str, Any]
     start: Started
 
-    def listen(self, output: Take, reply: Take) -> None:
-        """Have messages taken as they come: what the kernel publishes, and what it replies."""
+    @property
+    def left(self) -> bool:
+        """Whether it may have left processes behind when it ended."""
+        ...
+
+    def listen(self, output: Take, reply: Take, children: Take) -> None:
+        """Have messages taken as they come: what the kernel publishes, and what it replies; and,
+        without frames, that it has children and waits to be asked once more to end.
+        """
         ...
 
     def send(self, what: Literal["request", "batch", "quit"], frames: Sequence[bytes] = ()) -> None:

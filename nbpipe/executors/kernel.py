@@ -88,8 +88,12 @@ def kernel_specs() -> Any:
 @functools.lru_cache(maxsize=1)
 def _kernel_specs(environ: tuple[tuple[str, str], ...]) -> Any:
     from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_core.paths import jupyter_path
 
-    return KernelSpecManager()
+    # Its own default is the same, and imports all of IPython to find the last of the folders.
+    ipython = os.environ.get("IPYTHONDIR") or os.path.join("~", ".ipython")
+    folders = [*jupyter_path("kernels"), os.path.join(os.path.expanduser(ipython), "kernels")]
+    return KernelSpecManager(kernel_dirs=folders)
 
 
 def kernel_names() -> list[str]:
@@ -184,14 +188,13 @@ class RunningKernel(ABC):
         self.info: dict[str, Any] = {}
         self.exit_code: int | None = None
         self.log = Path(job.folder) / f"{job.stem}.log"
-        self._folder = _private_folder(job.environ.get("NBPIPE_RUN", ""))
         self._dead: asyncio.Future[Any] | None = None
         self._known: list[Any] = []
 
     @property
+    @abstractmethod
     def _halt_file(self) -> Path:
         """Once it exists, the kernel starts no other cell that it has been sent."""
-        return self._folder / "kernel.halt"
 
     @property
     @abstractmethod
@@ -213,19 +216,16 @@ class RunningKernel(ABC):
         """SIGINT to the kernel alone, so that its traceback shows where it is."""
 
     @abstractmethod
-    async def _ask_to_end(self) -> None:
-        """Ask it to end in an orderly way."""
+    async def shutdown(self) -> None:
+        """Ask it to end, and give it time for its exit handlers and unflushed files."""
 
     @abstractmethod
     async def _release(self) -> None:
         """Free what was needed to speak to it."""
 
-    async def shutdown(self) -> None:
-        """Ask it to end, and give it time for its exit handlers and unflushed files."""
-        if self._dead is not None and not self._dead.done():
-            self._known = self._tree()
-            await self._ask_to_end()
-            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
+    def _is_alone(self) -> bool:
+        """Whether it has ended and is known to have left nobody behind."""
+        return False
 
     def _tree(self) -> list[Any]:
         return [] if self.pid is None else processes.tree(self.pid)
@@ -236,7 +236,7 @@ class RunningKernel(ABC):
         Takes a few seconds at most. Must not be cancelled: see :func:`processes.to_the_end`.
         """
         try:
-            if self.pid is not None:
+            if self.pid is not None and not self._is_alone():
                 await processes.end_tree(self.pid, self._known)
             if self._dead is not None:
                 await asyncio.wait({self._dead}, timeout=1.0)
@@ -250,7 +250,6 @@ class RunningKernel(ABC):
             self._dead.cancel()
         with contextlib.suppress(Exception):
             await self._release()
-        shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             if self.log.stat().st_size == 0:
                 self.log.unlink()
@@ -274,6 +273,7 @@ class Kernel(RunningKernel):
         starter: KernelStarter | None = None,
     ) -> None:
         super().__init__(job)
+        self._folder = private_folder(job.environ.get("NBPIPE_RUN", ""))
         self._starter = starter
         self._context = context
         try:
@@ -405,10 +405,24 @@ class Kernel(RunningKernel):
             else:
                 await self._manager.interrupt_kernel()
 
-    async def _ask_to_end(self) -> None:
-        await self._manager.request_shutdown()
+    @property
+    def _halt_file(self) -> Path:
+        return self._folder / "kernel.halt"
+
+    async def shutdown(self) -> None:
+        """Ask it to end, and give it time for its exit handlers and unflushed files."""
+        if self._dead is not None and not self._dead.done():
+            self._known = self._tree()
+            await self._manager.request_shutdown()
+            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
 
     async def _release(self) -> None:
+        try:
+            await self._close()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _close(self) -> None:
         if self._channels is not None:
             self._channels.close()
         if self._manager.has_kernel:
@@ -416,8 +430,8 @@ class Kernel(RunningKernel):
         await self._manager.cleanup_resources()
 
 
-def _private_folder(run: str) -> Path:
-    """A folder for the connection file and the sockets that only this user can open.
+def private_folder(run: str) -> Path:
+    """A new folder for connection files and sockets that only this user can open.
 
     It is named after the run, so that it is found when the builder was killed.
     """

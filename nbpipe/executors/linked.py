@@ -20,7 +20,7 @@ from nbpipe.core.model import Job
 from nbpipe.executors import ahead, inside
 from nbpipe.executors.base import KernelStarter, Linked
 from nbpipe.executors.cells import Cells, KernelDied, Request
-from nbpipe.executors.kernel import RunningKernel, in_memory, kernel_spec
+from nbpipe.executors.kernel import SHUTDOWN_TIMEOUT, RunningKernel, in_memory
 from nbpipe.executors.messages import decode, execute_request
 
 
@@ -47,7 +47,6 @@ class LinkedCells(Cells):
         self.shell_channel = self  # for nbclient's widgets
         super().__init__(nb, None, self, dead, halt_file)
         self._kernel = kernel
-        kernel.listen(self._output, self._reply)
 
     def can_send_ahead(self, implementation: str, sources: list[str]) -> bool:
         """Whether these cells may be given to the kernel at once."""
@@ -88,12 +87,12 @@ class LinkedCells(Cells):
 
     # -- messages ------------------------------------------------------------------------
 
-    def _output(self, frames: list[bytes]) -> None:
+    def take_output(self, frames: list[bytes]) -> None:
         message = self._decoded(frames)
         if message is not None:
             self._take(message)
 
-    def _reply(self, frames: list[bytes]) -> None:
+    def take_reply(self, frames: list[bytes]) -> None:
         message = self._decoded(frames)
         request = self._requests.get((message or {}).get("parent_header", {}).get("msg_id"))
         if message is not None and request is not None:
@@ -113,18 +112,31 @@ class LinkedKernel(RunningKernel):
 
     Args:
         job: for which it runs; tells kernel, folder and environment.
+        folder: private, for what kernels of this build are told by files.
+        number: of this kernel among those of the folder.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, folder: Path, number: int) -> None:
         super().__init__(job)
         self._linked: Linked | None = None
+        self._folder = folder
+        self._number = number
 
-    async def start(self, notebook: Any, starter: KernelStarter) -> LinkedCells | None:
-        """Launch it; None: that is not possible, and nothing was launched."""
-        spec = kernel_spec(self.name)
+    @property
+    def _halt_file(self) -> Path:
+        return self._folder / f"kernel-{self._number}.halt"
+
+    async def start(self, notebook: Any, starter: KernelStarter, spec: Any) -> LinkedCells | None:
+        """Launch it; None: that is not possible, and nothing was launched.
+
+        Args:
+            notebook: whose cells it will run.
+            starter: launches it.
+            spec: its specification.
+        """
         if (spec.language or "").lower() != "python" or spec.env:
             return None
-        file = str(self._folder / "kernel.json")
+        file = str(self._halt_file.with_suffix(".json"))
         command = [word.replace("{connection_file}", file) for word in spec.argv]
         if in_memory(spec):
             command += in_memory(spec)
@@ -136,6 +148,7 @@ class LinkedKernel(RunningKernel):
         self._dead = asyncio.ensure_future(self._watch(self._linked))
         cells = LinkedCells(notebook, self._linked, self._dead, self._halt_file)
         self.client = cells
+        self._linked.listen(cells.take_output, cells.take_reply, self._look_at_children)
         if inside.asks(self.job.environ):
             cells.execute_silently(inside.in_kernel())
         return cells
@@ -163,10 +176,23 @@ class LinkedKernel(RunningKernel):
             with contextlib.suppress(OSError):
                 os.kill(self.pid, signal.SIGINT)
 
-    async def _ask_to_end(self) -> None:
+    async def shutdown(self) -> None:
+        """Ask it to end, and give it time for its exit handlers and unflushed files."""
+        if self._linked is not None and self._dead is not None and not self._dead.done():
+            self._linked.send("quit")
+            await asyncio.wait({self._dead}, timeout=SHUTDOWN_TIMEOUT)
+
+    def _look_at_children(self, _: object) -> None:
+        """See whom it has started, while it is there to tell, and let it end."""
+        self._known = self._tree()
         assert self._linked is not None
         self._linked.send("quit")
+
+    def _is_alone(self) -> bool:
+        is_over = self.exit_code is not None and self._linked is not None
+        return is_over and not self._known and not (self._linked and self._linked.left)
 
     async def _release(self) -> None:
         if self._linked is not None:
             self._linked.close()
+        self._halt_file.unlink(missing_ok=True)

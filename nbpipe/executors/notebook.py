@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,6 +36,8 @@ from nbpipe.executors.kernel import (
     check_kernel,
     kernel_names,
     kernel_python,
+    kernel_spec,
+    private_folder,
     shared_context,
 )
 from nbpipe.executors.output import last_words
@@ -45,6 +49,9 @@ __all__ = ["NotebookExecutor", "check_kernel", "kernel_names"]
 
 SAVE_EVERY = 1.0
 """Seconds between two saves of a notebook that runs."""
+
+FIRST_SAVE = 0.2
+"""Seconds until a notebook that runs is saved for the first time."""
 
 SAVE_SHARE = 10
 """A save that took long is followed by a pause this many times as long."""
@@ -73,17 +80,11 @@ class NotebookExecutor:
     def __init__(self, watch: Watch | None = None) -> None:
         self.starter: KernelStarter | None = None
         self._watch = watch
-        self._context: Any = None
+        self._place = _Place()
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Execute the cells in their order and stop at the first error."""
-        return await _Run(job, emit, self._zmq, self._watch, self.starter).outcome()
-
-    def _zmq(self) -> Any:
-        """The zmq context of all kernels that need one."""
-        if self._context is None:
-            self._context = shared_context()
-        return self._context
+        return await _Run(job, emit, self._place, self._watch, self.starter).outcome()
 
     def check_kernel(self, name: str) -> None:
         """See that a kernel is installed.
@@ -94,10 +95,53 @@ class NotebookExecutor:
         check_kernel(name)
 
     async def close(self) -> None:
-        """End the zmq context."""
+        """Free what kernels had in common."""
+        self._place.close()
+
+
+class _Place:
+    """What kernels of one executor have in common; made when it is first needed."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count()
+        self._context: Any = None
+        self._folder: Path | None = None
+        self._specs: dict[str, Any] = {}
+
+    def zmq(self) -> Any:
+        """The zmq context of all kernels that need one."""
+        if self._context is None:
+            self._context = shared_context()
+        return self._context
+
+    def folder(self, job: Job) -> Path:
+        """A private folder, named after the run of the first job."""
+        if self._folder is None or not self._folder.is_dir():
+            self._folder = private_folder(job.environ.get("NBPIPE_RUN", ""))
+        return self._folder
+
+    def spec(self, name: str) -> Any:
+        """The specification of a kernel, read once; None: it cannot be read.
+
+        Raises:
+            UsageError: there is none; the hint names the nearest.
+        """
+        if name not in self._specs:
+            check_kernel(name)
+            try:
+                self._specs[name] = kernel_spec(name)
+            except KernelStartFailed:
+                self._specs[name] = None
+        return self._specs[name]
+
+    def close(self) -> None:
+        """End and remove it all. Calling it twice is harmless."""
         context, self._context = self._context, None
         if context is not None:
             context.destroy(linger=0)
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Run:
@@ -107,7 +151,7 @@ class _Run:
         self,
         job: Job,
         emit: Emit,
-        context: Callable[[], Any],
+        place: _Place,
         watch: Watch | None,
         starter: KernelStarter | None,
     ) -> None:
@@ -118,10 +162,11 @@ class _Run:
         self.job = job
         self.emit = emit
         self.watch = watch
-        self.context = context
+        self.place = place
         self.starter = starter
         self.kernel: RunningKernel | None = None
         self.client: Cells | None = None
+        self._is_saved = False
         self.versions: dict[str, str] = {}
         self.log = Path(job.folder) / f"{job.stem}.log"
         self.path = Path(job.folder) / f"{job.stem}.ipynb"
@@ -138,7 +183,6 @@ class _Run:
     async def outcome(self) -> Outcome:
         """Run, and leave nothing running, whatever happens."""
         failure: Failure | None
-        self._save()
         try:
             async with asyncio.timeout(self.job.timeout) as limit:
                 failure = await self._execute()
@@ -152,6 +196,8 @@ class _Run:
             failure = await processes.to_the_end(self._timed_out())
         finally:
             await processes.to_the_end(self._end())
+            if not self._is_saved:
+                self._save()
         return self._outcome(failure)
 
     async def _end(self) -> None:
@@ -179,11 +225,10 @@ class _Run:
 
     async def _start(self) -> Cells:
         """A running kernel; the second try uses another transport."""
-        check_kernel(self.job.kernel or DEFAULT)
         self.client = await self._link()
         for transport in ("ipc", "tcp") if self.client is None else ():
             starter = self.starter if transport == "ipc" else None
-            kernel = self.kernel = Kernel(self.job, self.context(), transport, starter)
+            kernel = self.kernel = Kernel(self.job, self.place.zmq(), transport, starter)
             try:
                 self.client = await kernel.start(self.notebook)
                 break
@@ -203,10 +248,12 @@ class _Run:
         """A kernel that is spoken to without zmq; None: there is none for this job."""
         from nbpipe.executors.linked import LinkedKernel
 
-        if self.starter is None:
+        spec = self.place.spec(self.job.kernel or DEFAULT)
+        if self.starter is None or spec is None:
             return None
-        kernel = self.kernel = LinkedKernel(self.job)
-        client = await kernel.start(self.notebook, self.starter)
+        folder, number = self.place.folder(self.job), next(self.place.numbers)
+        kernel = self.kernel = LinkedKernel(self.job, folder, number)
+        client = await kernel.start(self.notebook, self.starter, spec)
         if client is None:
             await processes.to_the_end(self._end())
         return client
@@ -303,7 +350,7 @@ class _Run:
 
     async def _save_now_and_then(self) -> None:
         """So that somebody can look at it while it runs."""
-        pause = SAVE_EVERY
+        pause = FIRST_SAVE
         while True:
             await asyncio.sleep(pause)
             if self.client is not None and self.client.dirty:
@@ -318,6 +365,7 @@ class _Run:
             self.client.set_widgets_metadata()
         self.notebook.metadata["nbpipe"]["seconds"] = round(time.time() - self.begun, 3)
         document.write(self.path, document.as_json(self.notebook))
+        self._is_saved = True
 
     async def _convert(self) -> Failure | None:
         for result, target in self._targets().items():

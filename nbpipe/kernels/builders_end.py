@@ -47,9 +47,16 @@ class LinkedKernel:
         self._waiting: deque[bytes] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def listen(self, output: Take, reply: Take) -> None:
-        """Have messages taken as they come: what the kernel publishes, and what it replies."""
-        self._takers = {line.OUTPUT: output, line.REPLY: reply}
+    @property
+    def left(self) -> bool:
+        """Whether it may have left processes behind when it ended."""
+        return self._process.left
+
+    def listen(self, output: Take, reply: Take, children: Take) -> None:
+        """Have messages taken as they come: what the kernel publishes, and what it replies; and,
+        without frames, that it has children and waits to be asked once more to end.
+        """
+        self._takers = {line.OUTPUT: output, line.REPLY: reply, line.CHILDREN: children}
         self._loop.add_reader(self._sock, self._read)
 
     def send(

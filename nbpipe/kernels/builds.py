@@ -15,13 +15,11 @@ from nbpipe.kernels import line
 from nbpipe.kernels.builders_end import LinkedKernel
 from nbpipe.kernels.forkserver import NoFork, Streams
 from nbpipe.kernels.heads import head_imports
+from nbpipe.kernels.launching import IN_MEMORY
 from nbpipe.kernels.learning import sets_of
 from nbpipe.kernels.pool import LAUNCHER, Pool
 from nbpipe.kernels.starts import Starter, family, unsupported
 from nbpipe.kernels.trunk import Launch, Start
-
-IN_MEMORY = "--HistoryManager.hist_file=:memory:"
-"""A history file would have a thread, and an open database, that a fork cannot share."""
 
 VARIABLE = "NBPIPE_KERNELS"
 """Environment variable with a mode that overrides what the spec says."""

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import io
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable, Container
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 LIBC = ctypes.CDLL(None)
 """Loaded before the fork."""
@@ -55,6 +57,11 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
 
+def adopt_orphans() -> None:
+    """Have the system give this process the orphans among its descendants, as their new parent."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def take_streams(fds: list[int]) -> None:
     """Make descriptors the standard streams, and close the originals."""
     for number, fd in enumerate(fds):
@@ -68,12 +75,33 @@ def show_as(words: list[str]) -> None:
     Whoever looks for kernels, and for the connection file of one, finds them by it. The text is
     written over the one that the process was started with, if there is room for it.
     """
-    with open("/proc/self/stat", "rb") as file:
-        start, end = map(int, file.read().rpartition(b")")[2].split()[45:47])
+    start, end, _, _ = _words_at()
     data = b"".join(os.fsencode(word) + b"\0" for word in words)
     if start > 0 and len(data) <= end - start:
         ctypes.memset(start, 0, end - start)
         ctypes.memmove(start, data, len(data))
+
+
+def show_variable(name: str, value: str) -> None:
+    """Give an environment variable another value of the same length, for the system to show too."""
+    _, _, start, end = _words_at()
+    old = os.fsencode(f"{name}={os.environ[name]}") + b"\0"
+    new = os.fsencode(f"{name}={value}") + b"\0"
+    place = ctypes.string_at(start, end - start).find(old) if start > 0 else -1
+    if place >= 0 and len(old) == len(new):
+        ctypes.memmove(start + place, new, len(new))
+    os.environ[name] = value
+
+
+@functools.cache
+def _words_at() -> tuple[int, int, int, int]:
+    """Addresses at which the command line and the environment start and end, as proc(5) gives them.
+
+    A fork has them from the process that it was forked from.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = [int(field) for field in file.read().rpartition(b")")[2].split()[45:49]]
+    return fields[0], fields[1], fields[2], fields[3]
 
 
 def own_randomness() -> None:

@@ -77,10 +77,11 @@ def _living(listed: Callable[[], list[Any]]) -> list[Any]:
     the kernel does, which would wait for them until it is killed. psutil, which lists children, is
     imported only if there are any.
     """
-    return [process for process in listed() if _lives(process)] if _has_children() else []
+    return [process for process in listed() if _lives(process)] if has_children() else []
 
 
-def _has_children() -> bool:
+def has_children() -> bool:
+    """Whether this process has children, ended or not."""
     try:
         for thread in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{thread}/children", "rb") as file:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from nbpipe.kernels import wire
+from nbpipe.kernels import launching, wire
 from nbpipe.kernels.environment import Changes
 from nbpipe.kernels.process import ForkedProcess
 
 FORK_TIMEOUT = 30.0
 """Seconds for a fork to happen, imports of the warm process included."""
-
-BOOT = "import sys; sys.path.remove(''); from nbpipe.kernels.warm import main; main()"
-"""With ``-c`` the first place to import from is the working folder: no file there may stand in for
-a module of ours."""
 
 
 class NoFork(Exception):
@@ -69,10 +63,10 @@ class Wanted(NamedTuple):
 class _Forker:
     """One warm process that forks kernels on request."""
 
-    def __init__(self, conn: socket.socket) -> None:
+    def __init__(self, conn: socket.socket, log: IO[bytes]) -> None:
         conn.setblocking(False)
         self._conn = conn
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = log
         self._stdin = _ended_pipe()
 
     async def fork(self, wanted: Wanted, streams: Streams) -> ForkedProcess:
@@ -147,33 +141,26 @@ class _Forker:
 
 
 class ForkServer(_Forker):
-    """A warm process that has imported what every kernel needs. Starts when the object is made.
+    """A warm process that has imported what every kernel needs. Starts when the object is made,
+    unless it was started ahead.
 
     Args:
         python: the interpreter, with its options.
         options: of every kernel, without the connection file.
         folder: working folder of the warm process and of its kernels.
         environ: its environment.
+
+    Attributes:
+        environ: its environment, which may be another one if it was started ahead.
     """
 
     def __init__(
         self, python: Sequence[str], options: Sequence[str], folder: str, environ: Mapping[str, str]
     ) -> None:
-        self.environ = dict(environ)
-        ours, theirs = wire.pair()
-        super().__init__(ours)
-        told = {"socket": theirs.fileno(), "options": options, "launcher": _launcher()}
-        with theirs:
-            self._process = subprocess.Popen(
-                [*python, "-c", BOOT, json.dumps(told)],
-                cwd=folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        warm = launching.take(python, options, folder, environ)
+        super().__init__(warm.conn, warm.log)
+        self.environ = warm.environ
+        self._process = warm.process
 
     @property
     def pid(self) -> int:
@@ -231,7 +218,7 @@ class Branch(_Forker):
         self._server = server
         self._pid = 0
         ours, theirs = wire.pair()
-        super().__init__(ours)
+        super().__init__(ours, tempfile.TemporaryFile())
         message = {"op": "branch", "modules": self.modules}
         try:
             with theirs:
@@ -277,9 +264,3 @@ def _ended_pipe() -> int:
     reading, writing = os.pipe()
     os.close(writing)
     return reading
-
-
-def _launcher() -> str:
-    """The file that a cold kernel has in ``sys.argv[0]``."""
-    found = find_spec("ipykernel_launcher")
-    return found.origin or "" if found is not None else ""

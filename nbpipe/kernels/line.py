@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-OUTPUT, REPLY = b"o", b"r"
-"""Channels from the kernel: what it publishes, and what it answers."""
+OUTPUT, REPLY, CHILDREN = b"o", b"r", b"c"
+"""Channels from the kernel: what it publishes, what it answers, and that it has children and waits
+with its end until it is asked once more."""
 
 REQUEST, BATCH, QUIT = b"s", b"b", b"q"
 """Channels to the kernel: a request for its shell; many of them, with the code that feeds them to

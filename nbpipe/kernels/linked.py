@@ -26,7 +26,7 @@ from ipykernel.iostream import BackgroundSocket, IOPubThread
 from ipykernel.kernelbase import Kernel
 from ipykernel.utils import _async_in_context
 
-from nbpipe.kernels import line
+from nbpipe.kernels import ending, line
 
 STOP_SECONDS = 1.0
 """How long the end waits for a flush that is under way."""
@@ -148,6 +148,7 @@ class ShellChannel:
         self._publisher = publisher
         self._assembler = line.Assembler()
         self._sock: socket.socket = publisher.socket
+        self._was_asked_to_quit = False
         self._replies = Port(partial(publisher.post, line.REPLY))
         self._requests = Port(self._let_in)
         self.from_socket, self.to_stream = self._requests, self
@@ -187,6 +188,10 @@ class ShellChannel:
         asyncio.ensure_future(self._handle(whole), loop=self._loop)  # noqa: RUF006
 
     async def _quit(self) -> None:
+        if ending.has_children() and not self._was_asked_to_quit:
+            self._was_asked_to_quit = True
+            self._publisher.post(line.CHILDREN, [])
+            return
         session = self._kernel.session
         request = session.msg("shutdown_request", {"restart": False})
         await self._kernel.shutdown_request(Port(lambda frames: None), [], request)

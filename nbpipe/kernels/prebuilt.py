@@ -25,10 +25,8 @@ from typing import Any
 from ipykernel._version import __version__ as VERSION
 
 from nbpipe.kernels import ending
+from nbpipe.kernels.launching import IN_MEMORY
 from nbpipe.kernels.streams import calm
-
-IN_MEMORY = "--HistoryManager.hist_file=:memory:"
-"""A history file would have a thread, and an open database, that a fork cannot share."""
 
 LATER = ("IPython.core.logger", "IPython.extensions.storemagic", "tornado.platform.asyncio")
 """Modules that a kernel imports once it has its connection."""

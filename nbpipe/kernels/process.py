@@ -26,6 +26,7 @@ class ForkedProcess:
         info: what it would reply to ``kernel_info_request``; empty: not known.
         returncode: as of ``subprocess.Popen``; None: it runs.
         lost: the warm process ended, and the kernel with it.
+        left: whether it may have left processes behind when it ended.
         stale: a file that the warm process has loaded and that has changed, so that nothing was
             forked.
         unlinked: the kernel was to have a line, and cannot do without zmq: nothing was forked.
@@ -40,6 +41,7 @@ class ForkedProcess:
         self.info: dict[str, Any] = {}
         self.returncode: int | None = None
         self.lost = False
+        self.left = True
         self.stale: str | None = None
         self.unlinked = False
         self._status = status
@@ -70,6 +72,7 @@ class ForkedProcess:
         elif "bound" in message:
             self.bound, self.info = True, message["bound"]
         elif "code" in message:
+            self.left = bool(message["left"])
             self._ended(message["code"])
 
     def _ended(self, code: int) -> None:

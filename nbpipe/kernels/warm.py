@@ -6,12 +6,13 @@ see :mod:`nbpipe.kernels.wire`; when the other end closes, it ends with all of i
 - ``{"op": "fork", "arguments", "environ", "heartbeat"}`` with descriptors for status, stdin, stdout
   and stderr, and for the kernel's end of a line (see :mod:`nbpipe.kernels.line`) unless it is to
   have zmq's sockets. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel
-  once its sockets are bound, with what it says of itself, and ``{"code"}`` when it has ended; or
+  once its sockets are bound, with what it says of itself, and ``{"code", "left"}`` when it has ended, and whether it may have left processes behind; or
   ``{"stale"}``, when a file that this process has loaded is another one by now; or ``{"unlinked"}``,
   when this kind of kernel needs zmq.
 - ``{"op": "branch", "modules"}`` with the socket and the log of a new warm process, which is forked
   from this one and imports the modules before it serves. It is told ``{"pid"}``, and ``{"spoiled",
   "why"}`` when it has ended because a module cannot be preloaded.
+- ``{"op": "mark", "run"}``: it belongs to this run, which was not known when it started.
 - ``{"op": "retire"}``: end as soon as there are no kernels any more.
 """
 
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nbpipe.kernels import changes, child, preload, wire
+from nbpipe.kernels.launching import RUN
 
 
 def main() -> NoReturn:
@@ -67,6 +69,7 @@ class Warm:
     def serve(self) -> NoReturn:
         """Until the other end closes."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        child.adopt_orphans()
         signal.set_wakeup_fd(self._waker)
         self._loaded = changes.Loaded(self.prebuilt.settings)
         gc.collect()
@@ -94,6 +97,8 @@ class Warm:
                     self._fork(message, fds)
                 case "branch":
                     self._branch(message, fds)
+                case "mark":
+                    child.show_variable(RUN, message["run"])
                 case "retire":
                     self._retired = True
         finally:
@@ -173,9 +178,19 @@ class Warm:
             self._branches.discard(pid)
             if pid in self.kernels:
                 sock, _ = self.kernels.pop(pid)
+                code = os.waitstatus_to_exitcode(status)
                 with contextlib.suppress(OSError):
-                    wire.send(sock, {"code": os.waitstatus_to_exitcode(status)})
+                    wire.send(sock, {"code": code, "left": self._has_orphans()})
                 sock.close()
+
+    def _has_orphans(self) -> bool:
+        """Whether a kernel may have left a process behind: it would be a child of this one now."""
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+                children = set(map(int, file.read().split()))
+        except OSError:  # not every system lists them
+            return True
+        return not children <= self.kernels.keys() | self._branches
 
     def _end(self) -> NoReturn:
         """Kill the kernels and remove their private folders: nobody else is left to do it."""
