@@ -1,6 +1,7 @@
 """Digests count what can change a result, and nothing else."""
 
 import ast
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from nbpipe.core.fingerprint import (
     value_digest,
 )
 from nbpipe.core.model import Cell
-from nbpipe.core.syntax import escapes, parse_cell, syntax_error
+from nbpipe.core.syntax import escapes, parse_cell, syntax_error, walk
 
 
 def code(*texts: str, language: str = "python") -> str:
@@ -337,3 +338,9 @@ def test_an_output_counts_by_name_path_and_bytes() -> None:
     assert one == output_digest({"b": ("q", "2"), "a": ("p", "1")})
     assert one != output_digest({"a": ("p", "1"), "b": ("q", "3")})
     assert one != output_digest({"a": ("q", "2"), "b": ("p", "1")})
+
+
+def test_walking_a_tree_leaves_out_only_whether_names_are_read_or_written():
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    said = [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
+    assert [id(node) for node in walk(tree)] == [id(node) for node in said]

@@ -10,12 +10,12 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, TypeGuard
 
 from nbpipe.core.model import Cell
 from nbpipe.core.remember import remembering, total_length
-from nbpipe.core.syntax import is_cell_magic, parse_cell
+from nbpipe.core.syntax import is_cell_magic, parse_cell, walk
 
 INJECTED_TAG = "injected-parameters"
 """Tag of the cell that the runner writes; it is no part of the source."""
@@ -84,31 +84,51 @@ def canonical(tree: ast.AST) -> str:
     recursion: a long sum is a deep tree.
     """
     out: list[str] = []
-    todo: list[tuple[str, Any]] = [("node", tree)]
+    todo: list[Any] = [tree]
     while todo:
-        kind, item = todo.pop()
-        if kind == "mark":
+        item = todo.pop()
+        if type(item) is _Mark:
             out.append(item)
         elif isinstance(item, ast.AST):
-            todo.extend(reversed(list(_node_parts(item))))
+            _add_node(item, todo)
         elif isinstance(item, list):
-            parts = [("mark", "["), *(("node", x) for x in item), ("mark", "]")]
-            todo.extend(reversed(parts))
+            todo.append(_CLOSE_LIST)
+            todo.extend(reversed(item))
+            todo.append(_OPEN_LIST)
         else:
             out.append(_scalar(item))
     return "\n".join(out)
 
 
-def _node_parts(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    yield "mark", f"({type(node).__name__}"
+class _Mark(str):
+    """What stands between the values of a tree; a type of its own, as a value may be any text."""
+
+    __slots__ = ()
+
+
+_CLOSE, _OPEN_LIST, _CLOSE_LIST = _Mark(")"), _Mark("["), _Mark("]")
+
+
+def _add_node(node: ast.AST, todo: list[Any]) -> None:
+    """Put a node's parts on a stack, the last one first."""
+    kind: Any = type(node)
+    opening, fields = _shape(kind)
+    todo.append(_CLOSE)
     if isinstance(node, ast.Constant):  # its value may be None; 'kind' is the u of u''
-        yield "node", node.value
+        todo.append(node.value)
     else:
-        for field, value in ast.iter_fields(node):
-            if field not in _IGNORED_FIELDS and value is not None and value != []:
-                yield "mark", f".{field}"
-                yield "node", value
-    yield "mark", ")"
+        for field, mark in fields:
+            value = getattr(node, field, None)
+            if value is not None and value != []:
+                todo += (value, mark)
+    todo.append(opening)
+
+
+@cache
+def _shape(kind: type[Any]) -> tuple[_Mark, tuple[tuple[str, _Mark], ...]]:
+    """The mark that opens a kind of node, and its fields that count, the last one first."""
+    fields = [field for field in reversed(kind._fields) if field not in _IGNORED_FIELDS]
+    return _Mark(f"({kind.__name__}"), tuple((field, _Mark(f".{field}")) for field in fields)
 
 
 def _scalar(value: Any) -> str:
@@ -229,8 +249,8 @@ def _mentions(tree: ast.AST) -> set[str]:
     consumer sees of it are its products.
     """
     found: set[str] = set()
-    keys = {id(node.slice) for node in ast.walk(tree) if _reads_upstream(node)}
-    for node in ast.walk(tree):
+    keys = {id(node.slice) for node in walk(tree) if _reads_upstream(node)}
+    for node in walk(tree):
         if id(node) in keys:
             continue
         if isinstance(node, ast.Name):

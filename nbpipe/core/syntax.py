@@ -10,7 +10,10 @@ import ast
 import re
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 ESCAPE = "__nbpipe_escape__"
 """Name of the call that stands for a line of IPython syntax; its argument is the line."""
@@ -58,6 +61,29 @@ def parse_cell(text: str) -> ast.Module | None:
     """
     tree = _parse_or_error(text)
     return tree if isinstance(tree, ast.Module) else None
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a tree that says something, in the order of `ast.walk`, but faster.
+
+    Left out is whether a name is read or written (``ctx``): a third of all nodes.
+    """
+    todo = deque([tree])
+    while todo:
+        node = todo.popleft()
+        yield node
+        kind: Any = type(node)
+        for field in _fields(kind):
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                todo.extend([item for item in value if isinstance(item, ast.AST)])
+            elif isinstance(value, ast.AST):
+                todo.append(value)
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field for field in kind._fields if field != "ctx")
 
 
 def parse_body(text: str) -> ast.Module | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from nbpipe.core.fingerprint import INJECTED_TAG
 from nbpipe.core.model import Cell, Declared, Location
-from nbpipe.core.syntax import escapes, parse_body, syntax_error
+from nbpipe.core.syntax import escapes, parse_body, syntax_error, walk
 from nbpipe.errors import Problem, SpecError
 
 PARAMETERS_TAG = "parameters"
@@ -201,7 +201,7 @@ def _column(node: ast.expr, place: _Place) -> int:
 
 def _uses(place: _Place, tree: ast.Module) -> Iterator[_Named]:
     """Every ``upstream['name']``."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if (
             isinstance(node, ast.Subscript)
             and isinstance(node.value, ast.Name)

@@ -12,7 +12,7 @@ import msgspec
 from nbpipe.core.fingerprint import INJECTED_TAG
 from nbpipe.core.model import Cell
 from nbpipe.core.remember import remembering, total_length
-from nbpipe.core.syntax import escapes, parse_body
+from nbpipe.core.syntax import escapes, parse_body, walk
 
 _RUN_VALUES = frozenset({"-s", "-l", "-r", "-N", "-T"})
 _LOADERS = frozenset({"load_ext", "reload_ext", "aimport"})
@@ -74,7 +74,7 @@ def _of_texts(texts: Iterable[str]) -> Imports:
     exported: list[str] = []
     for text in texts:
         tree = parse_body(text.removeprefix("\ufeff"))
-        for node in ast.walk(tree) if tree else ():
+        for node in walk(tree) if tree else ():
             imports += _imported(node)
             paths += _path_added(node)
             exported += _exported(node)

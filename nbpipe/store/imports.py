@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
@@ -178,20 +179,34 @@ def search_roots(root: Path, extra: Sequence[Path] = ()) -> tuple[Path, ...]:
 
     ``sys.path`` holds what PYTHONPATH and the ``.pth`` files of editable installs say.
     """
-    installed = _installed()
+    named, installed = _installed()
+    inside = os.path.join(root, "")  # told by text: a build asks three times for each task
     found = [root, *(_absolute(root, str(p)) for p in extra)]
     for entry in sys.path:
-        folder = _absolute(root, entry)
-        packages = {"site-packages", "dist-packages"} & set(folder.parts)
-        if not packages and _inside(folder, root) and folder not in installed and folder.is_dir():
-            found.append(folder)
+        if entry in named:
+            continue
+        folder = _real(root, entry)
+        if folder != str(root) and not folder.startswith(inside):
+            continue
+        packages = {"site-packages", "dist-packages"} & set(Path(folder).parts)
+        if not packages and folder not in installed and os.path.isdir(folder):
+            found.append(Path(folder))
     return tuple(dict.fromkeys(found))
 
 
 @functools.cache
-def _installed() -> tuple[Path, ...]:
-    """Where this interpreter keeps its libraries."""
-    return tuple(Path(p).resolve() for p in sysconfig.get_paths().values())
+def _installed() -> tuple[frozenset[str], frozenset[str]]:
+    """Where this interpreter keeps its libraries: as it says itself, and without links."""
+    named = frozenset(sysconfig.get_paths().values())
+    return named, frozenset(str(Path(path).resolve()) for path in named)
+
+
+def _real(root: Path, path: str) -> str:
+    """`_absolute` as text; of a loop of links, something that is no folder."""
+    try:
+        return os.path.realpath(os.path.join(root, path))
+    except (OSError, ValueError):  # a null byte
+        return os.sep
 
 
 def _absolute(root: Path, path: str) -> Path:
