@@ -229,16 +229,17 @@ def _walk(parts: Sequence[str], roots: Sequence[Path], looked: set[Path]) -> Ite
             return
         bare = []
         for folder in folders:
-            init, module = folder / part / "__init__.py", folder / f"{part}.py"
-            if init.is_file():
-                yield init
-                bare = [init.parent]
+            inner = os.path.join(folder, part)
+            is_folder = os.path.isdir(inner)
+            if is_folder and os.path.isfile(init := os.path.join(inner, "__init__.py")):
+                yield Path(init)
+                bare = [Path(inner)]
                 break
-            if module.is_file():
-                yield module
+            if os.path.isfile(module := f"{inner}.py"):
+                yield Path(module)
                 return
-            if (folder / part).is_dir():
-                bare.append(folder / part)
+            if is_folder:
+                bare.append(Path(inner))
         folders = bare
 
 

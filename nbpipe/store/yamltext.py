@@ -41,9 +41,9 @@ MAX_NODES = 250_000
 MAX_DEPTH = 50
 """Levels of nesting, again with aliases expanded."""
 
-_FORBIDDEN = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)  # what YAML calls not printable
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+"""What YAML calls not printable. Said the other way round it takes 6 ms to compile."""
+
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 _BAD = "bad"  # tag of a key that was reported already, so that nothing more is said of it
 
