@@ -16,6 +16,13 @@ from tests.kernel_rig import Ran, Rig, make_job
 
 pytestmark = pytest.mark.kernel
 
+
+@pytest.fixture(autouse=True)
+def _descriptors_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ipykernel does not read what is written to the descriptors 1 and 2 while pytest runs."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
+
+
 CASES: dict[str, list[str]] = {
     "results, streams and displays": [
         "import sys\nprint('out'); print('err', file=sys.stderr)",

@@ -21,6 +21,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -172,9 +173,8 @@ class Activity:
         streams: list[Any] = [
             s for s in (sys.stdout, sys.stderr) if getattr(s, "_fid", None) is not None
         ]
-        self.readers = [
-            (s._fid, time.pthread_getcpuclockid(s.watch_fd_thread.ident)) for s in streams
-        ]
+        self.pipes = [s._fid for s in streams]
+        self.reads = [reads_of(s.watch_fd_thread) for s in streams]
 
     def begin(self) -> None:
         """A cell begins."""
@@ -198,15 +198,24 @@ class Activity:
 
     def _unread(self) -> int:
         """Bytes that nobody has read yet."""
-        sizes = (fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) for pipe, _ in self.readers)
+        sizes = (fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) for pipe in self.pipes)
         return sum(int.from_bytes(size, sys.byteorder) for size in sizes)
 
     def _read(self) -> list[float]:
-        """How long each of ipykernel's readers has run; one that has not has read nothing."""
+        """What changes with each reader when it reads."""
         try:
-            return [time.clock_gettime(clock) for _, clock in self.readers]
+            return [reads() for reads in self.reads]
         except OSError:  # it has ended: a cell has closed the stream
             return [math.nan]
+
+
+def reads_of(reader: Any) -> Callable[[], float]:
+    """What changes when a reader reads: of a thread, how long it has run."""
+    if isinstance(reader, threading.Thread):
+        return functools.partial(
+            time.clock_gettime, time.pthread_getcpuclockid(reader.ident or 0)
+        )
+    return lambda: float(reader.count)
 
 
 def entrance(kernel: Any) -> Any:

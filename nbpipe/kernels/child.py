@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
@@ -113,14 +113,20 @@ def own_randomness() -> None:
         sys.modules["numpy.random.mtrand"].seed()
 
 
-def forget_names(changed: Container[str]) -> None:
+def names_of_ours() -> list[str]:
+    """Our modules that are loaded. Asked before the fork: looking costs a child many pages."""
+    return [name for name in sys.modules if name.partition(".")[0] == "nbpipe"]
+
+
+def forget_names(ours: Iterable[str], changed: Container[str]) -> None:
     """Drop what would tell of the warm process: our modules, and another temporary folder.
 
     Args:
+        ours: names of modules.
         changed: environment variables that are others here.
     """
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nbpipe"]:
-        del sys.modules[name]
+    for name in ours:
+        sys.modules.pop(name, None)
     moved = any(name in changed for name in ("TMPDIR", "TEMP", "TMP"))
     if moved and (tempfile := sys.modules.get("tempfile")) is not None:
         tempfile.tempdir = None  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 OUTPUT, REPLY, CHILDREN = b"o", b"r", b"c"
@@ -116,10 +116,10 @@ def _frames(data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def send_all(sock: socket.socket, packets: Iterator[bytes]) -> None:
-    """Send a whole message and wait until it is with the system, whatever a signal's handler does.
+def send_all(sock: socket.socket, packets: Iterable[bytes]) -> None:
+    """Send packets and wait until they are with the system, whatever a signal's handler does.
 
-    What a handler raises meanwhile is raised when the message has gone. Where the other end is
+    What a handler raises meanwhile is raised when all have gone. Where the other end is
     closed, nothing is sent: nobody listens any more.
     """
     raised: BaseException | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -111,6 +112,7 @@ class Prebuilt:
         if self._is_extended:
             app.init_extensions()
         _rehearse(self.kernel)
+        _drop_early(app.log)
         # Computed here, once.
         _ = app.connection_dir, tempfile.gettempdir()
 
@@ -186,8 +188,9 @@ class Prebuilt:
         app.iopub_socket = app.iopub_thread.background_socket
         ending.take_over(app, kernel)
         app.configure_tornado_logger()
+        with linked.redirecting(app.iopub_thread):
+            app.init_io()
         app.iopub_thread.start()
-        app.init_io()
         calm(sys.stdout, sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kernel.shell_channel_thread = linked.ShellChannel(kernel, app.iopub_thread)
@@ -289,6 +292,15 @@ def _in_memory(arguments: list[str]) -> list[str]:
     """The arguments, with the history in memory unless they say where it goes."""
     given = any(word.startswith("--HistoryManager.hist_file") for word in arguments)
     return arguments if given else [*arguments, IN_MEMORY]
+
+
+def _drop_early(log: logging.Logger) -> None:
+    """Have messages that no handler wants dropped before they are made.
+
+    traitlets lets its logger take all of them, and ipykernel tells twenty a cell.
+    """
+    if not log.propagate and log.handlers:
+        log.setLevel(max(log.level, min(handler.level for handler in log.handlers)))
 
 
 def _own_session(session: Any) -> None:

@@ -72,6 +72,7 @@ class Warm:
         child.adopt_orphans()
         signal.set_wakeup_fd(self._waker)
         self._loaded = changes.Loaded(self.prebuilt.settings)
+        self._ours = child.names_of_ours()
         gc.collect()
         gc.freeze()
         with contextlib.suppress(OSError):
@@ -150,7 +151,7 @@ class Warm:
             child.watch_crashes()
             wire.send(status, {"bound": self.prebuilt.info})
             status.close()
-            child.forget_names(message["environ"])
+            child.forget_names(self._ours, message["environ"])
             self.prebuilt.start()
 
         child.run_to_exit(work)
