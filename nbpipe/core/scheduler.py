@@ -114,6 +114,7 @@ class Scheduler:
         self._checking: list[_Key] = []
         self._queue: list[_Key] = []
         self._ends: dict[str, float] = {}
+        self._left: set[str] = set()
         self._stopping = False
         self._story: list[str] = []
 
@@ -137,6 +138,12 @@ class Scheduler:
         insort(self._queue, self._keys[task])
         return self._fill()
 
+    def left(self, task: str) -> list[Instruction]:
+        """The task's code has run and its process is gone; what came of it is still looked at."""
+        self._tokens.give_back(task)
+        self._left.add(task)
+        return self._fill()
+
     def succeeded(self, task: str) -> list[Instruction]:
         """The task ran and its record is durable."""
         self._end(task, "done")
@@ -145,7 +152,7 @@ class Scheduler:
     def failed(self, task: str) -> list[Instruction]:
         """A try failed: it is tried again, or its descendants are blocked."""
         if self.retries_left(task) and not self._stopping:
-            return [self._try(task)]
+            return [self._try(task)] if task not in self._left else self._queue_again(task)
         self._end(task, "failed")
         out: list[Instruction] = list(self._block_below(task))
         if not self.keep_going:
@@ -219,8 +226,18 @@ class Scheduler:
 
     def _end(self, task: str, phase: Phase) -> None:
         self._move(task, "running", phase)
-        self._tokens.give_back(task)
+        if task not in self._left:
+            self._tokens.give_back(task)
+        self._left.discard(task)
         del self._ends[task]
+
+    def _queue_again(self, task: str) -> list[Instruction]:
+        """Another try for a task whose place may have been taken."""
+        self._move(task, "running", "queued")
+        self._left.discard(task)
+        del self._ends[task]
+        insort(self._queue, self._keys[task])
+        return self._fill()
 
     def _block_below(self, task: str) -> list[Block]:
         out = []

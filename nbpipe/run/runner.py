@@ -77,6 +77,7 @@ class Runner:
         self.interrupted = False
         self._exit_code = 130
         self._worker = Worker(graph, gatherer, store, executors, settings, share)
+        self._worker.on_left = self._left
         self._abandoned = False
         self._share = share
         self._held = held
@@ -360,6 +361,12 @@ class Runner:
             ev.TaskFailed(task=name, seconds=seconds, failure=failure, attempt=attempt, final=final)
         )
         return self._scheduler.failed(name)
+
+    def _left(self, name: str) -> None:
+        """Let others have what a task took of the machine, while its record is written."""
+        assert self._scheduler is not None
+        self._worker.devices.take_back(name)
+        self._perform(self._scheduler.left(name))
 
     async def _close(self) -> None:
         failed = self._abandoned or self.interrupted or self.progress.counts()["failed"] > 0

@@ -45,9 +45,12 @@ class Worker:
         offers: what each settled task offers to its consumers, as a digest; None: nothing good.
         devices: the GPUs that tasks are given.
         hooks: what is called around a task.
+        on_left: called with the name of a task when its code has run well and nothing of it runs
+            any more.
     """
 
     hooks: RunHooks
+    on_left: Callable[[str], None] = staticmethod(lambda task: None)
 
     def __init__(
         self,
@@ -110,6 +113,7 @@ class Worker:
         if (bad := await self.hooks.after(task, outcome)) is not None:
             return finish.in_hook(bad, outcome, self._gatherer.root)
         timing = finish.Timing(started=began, seconds=time.monotonic() - clock)
+        self.on_left(name)
         return await asyncio.to_thread(self._finish, task, taken, outcome, timing)
 
     def _begin(
