@@ -5,12 +5,15 @@ What a browser makes of the same texts is tested in ``tests/browser/test_hostile
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import socket
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,7 +43,7 @@ from tests.faults.hostile import (
     hostile_status,
     html_texts,
 )
-from tests.faults.rig import files, start, until
+from tests.faults.rig import files, pids_in, start, until
 
 OURS = frozenset(
     [
@@ -323,11 +326,15 @@ def test_51_an_executed_notebook_holds_hostile_names_params_and_errors_as_text(p
 # -- 52 --------------------------------------------------------------------------------------
 
 WAITS = """
-import time
+import os, time
+Path("pid").write_text(str(os.getpid()))
 Path("here").touch()
 while not Path("go").exists():
     time.sleep(0.05)
 """
+
+WAYS = {"cold": ({"NBPIPE_KERNELS": "cold"}, ""), "forked, and asks for zmq": ({}, "import zmq")}
+"""Kernels that speak through zmq: the environment, and code."""
 
 
 def modes(folder: Path) -> dict[str, str]:
@@ -338,15 +345,50 @@ def modes(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.fixture
+def private():
+    """A folder for temporary files, of which nothing may be left."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def kernel_that_runs(root: Path, umask: int, environ: dict[str, str]) -> Iterator[int]:
+    """Meanwhile a build is in the midst of a cell; gives the kernel's process id."""
+    build = start(root, "build", environ=environ, umask=umask)
+    try:
+        until((root / "here").exists)
+        yield pids_in(root / "pid")[0]
+        (run,) = (root / ".nbpipe" / "runs").iterdir()
+        assert modes(run)["."] == "drwx------"  # it has the logs
+    finally:
+        (root / "go").touch()
+        said = build.communicate(timeout=60)[0]
+    assert build.returncode == 0, said
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_52_connection_files_are_private_use_ipc_and_are_removed(project, tmp_path_factory, umask):
-    """Whatever the umask is. The folder of the run is private too: it has the logs."""
-    private = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+def test_52_a_forked_kernel_has_nothing_that_lets_anybody_in(project, private, umask):
+    """No connection file, and no socket with an address: its line is a pair that has no name."""
     project.task("get", code=WAITS)
-    build = start(project.root, "build", environ={"TMPDIR": str(private)}, umask=umask)
-    try:
-        until((project.root / "here").exists)
+    with kernel_that_runs(project.root, umask, {"TMPDIR": str(private)}) as pid:
+        (folder,) = private.iterdir()
+        assert modes(folder) == {".": "drwx------"}
+        sockets = psutil.Process(pid).net_connections("all")
+        assert sockets, "its line"
+        assert [s for s in sockets if s.family != socket.AF_UNIX or s.laddr or s.raddr] == []
+    assert list(private.iterdir()) == []
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+@pytest.mark.parametrize("way", WAYS)
+def test_52_connection_files_are_private_use_ipc_and_are_removed(project, private, way, umask):
+    """Of kernels that speak through zmq, whatever the umask is."""
+    environ, code = WAYS[way]
+    project.task("get", code=code + WAITS)
+    with kernel_that_runs(project.root, umask, {"TMPDIR": str(private), **environ}):
         found = list(private.glob("**/*.json"))
         assert found, "the connection file"
         for path in found:
@@ -356,16 +398,9 @@ def test_52_connection_files_are_private_use_ipc_and_are_removed(project, tmp_pa
             assert connection["transport"] == "ipc"
             assert len(connection["key"]) >= 32
             key = connection["key"]
-        (run,) = (project.root / ".nbpipe" / "runs").iterdir()
-        assert modes(run)["."] == "drwx------"
         words = " ".join(w for p in psutil.process_iter() for w in argv(p))
         assert key not in words
-    finally:
-        (project.root / "go").touch()
-        said = build.communicate(timeout=60)[0]
-    assert build.returncode == 0, said
     assert list(private.iterdir()) == []
-    private.rmdir()
     assert not any(key.encode() in data for data in files(project.root).values())
 
 
