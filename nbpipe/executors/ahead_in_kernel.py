@@ -212,9 +212,7 @@ class Activity:
 def reads_of(reader: Any) -> Callable[[], float]:
     """What changes when a reader reads: of a thread, how long it has run."""
     if isinstance(reader, threading.Thread):
-        return functools.partial(
-            time.clock_gettime, time.pthread_getcpuclockid(reader.ident or 0)
-        )
+        return functools.partial(time.clock_gettime, time.pthread_getcpuclockid(reader.ident or 0))
     return lambda: float(reader.count)
 
 

@@ -313,8 +313,8 @@ class Kernel(RunningKernel):
         Raises:
             KernelStartFailed: it does not.
         """
-        from nbpipe.executors.channels import Channels
         from nbpipe.executors.cells import KernelDied
+        from nbpipe.executors.channels import Channels
         from nbpipe.executors.client import CellClient
 
         try:

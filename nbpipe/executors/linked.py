@@ -40,9 +40,7 @@ class LinkedCells(Cells):
         halt_file: once it exists, the kernel starts no other cell.
     """
 
-    def __init__(
-        self, nb: Any, kernel: Linked, dead: asyncio.Future[Any], halt_file: Path
-    ) -> None:
+    def __init__(self, nb: Any, kernel: Linked, dead: asyncio.Future[Any], halt_file: Path) -> None:
         self.session = _session()
         self.shell_channel = self  # for nbclient's widgets
         super().__init__(nb, None, self, dead, halt_file)

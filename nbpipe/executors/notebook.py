@@ -170,7 +170,7 @@ class _Run:
         self.versions: dict[str, str] = {}
         self.log = Path(job.folder) / f"{job.stem}.log"
         self.path = Path(job.folder) / f"{job.stem}.ipynb"
-        self.notebook = nbformat.from_dict(msgspec.json.decode(msgspec.json.encode(job.notebook)))
+        self.notebook = nbformat.from_dict(job.notebook)  # a copy
         cells = self.notebook.cells
         self.code = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.source.strip()]
         self.begun = time.time()

@@ -59,9 +59,7 @@ class LinkedKernel:
         self._takers = {line.OUTPUT: output, line.REPLY: reply, line.CHILDREN: children}
         self._loop.add_reader(self._sock, self._read)
 
-    def send(
-        self, what: Literal["request", "batch", "quit"], frames: Sequence[bytes] = ()
-    ) -> None:
+    def send(self, what: Literal["request", "batch", "quit"], frames: Sequence[bytes] = ()) -> None:
         """Send a message without waiting for anything."""
         self._waiting.extend(self._packer.packets(_CHANNELS[what], frames))
         self._write()

@@ -84,9 +84,9 @@ class _Forker:
         process = ForkedProcess(ours)
         try:
             with theirs:
-                fds = (theirs.fileno(), self._stdin, streams.stdout, streams.stderr)
-                fds += () if streams.line is None else (streams.line,)
-                wire.send(self._conn, message, fds)
+                fds = [theirs.fileno(), self._stdin, streams.stdout, streams.stderr]
+                fds += [] if streams.line is None else [streams.line]
+                wire.send(self._conn, message, tuple(fds))
         except OSError as error:
             process.abandon()
             raise NoFork(self.why(str(error))) from error
@@ -218,7 +218,7 @@ class Branch(_Forker):
         self._server = server
         self._pid = 0
         ours, theirs = wire.pair()
-        super().__init__(ours, tempfile.TemporaryFile())
+        super().__init__(ours, tempfile.TemporaryFile())  # noqa: SIM115
         message = {"op": "branch", "modules": self.modules}
         try:
             with theirs:

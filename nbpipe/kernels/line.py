@@ -82,7 +82,9 @@ class Packer:
         number, starts = next(self._numbers), range(0, len(data), PART)
         for part, start in enumerate(starts):
             is_last = start + PART >= len(data)
-            yield _HEAD.pack(channel, self._name, number, part, is_last) + data[start : start + PART]
+            yield (
+                _HEAD.pack(channel, self._name, number, part, is_last) + data[start : start + PART]
+            )
 
 
 class Assembler:

@@ -40,7 +40,7 @@ MOST_HELD = 100
 """Packets that are held back at most."""
 
 
-class Publisher(IOPubThread):  # type: ignore[misc]
+class Publisher(IOPubThread):
     """Publishes on a line; its thread only flushes what has waited long enough.
 
     While a cell's code runs, each message is with the system when it has been published: the code
@@ -52,16 +52,17 @@ class Publisher(IOPubThread):  # type: ignore[misc]
         session: of the kernel.
 
     Attributes:
-        io_loop: has the thread.
+        watch: has the thread, and stands in the place of its loop.
     """
 
     def __init__(self, sock: socket.socket, session: Any) -> None:
         # Not super().__init__(), which makes zmq's sockets and a loop.
         self.session = session
         self.socket: Any = sock
-        self.background_socket = BackgroundSocket(self)
-        self.io_loop = Watch(self)
-        self.thread = self.io_loop.thread
+        self.background_socket = BackgroundSocket(self)  # type: ignore[no-untyped-call]
+        self.watch = Watch(self)
+        self.io_loop: Any = self.watch
+        self.thread = self.watch.thread
         self._packer = line.Packer()
         self._lock = threading.RLock()
         self._master_pid = os.getpid()
@@ -78,11 +79,11 @@ class Publisher(IOPubThread):  # type: ignore[misc]
 
     def start(self) -> None:
         """Start the thread."""
-        self.io_loop.start()
+        self.watch.start()
 
     def stop(self) -> None:
         """End the thread."""
-        self.io_loop.stop()
+        self.watch.stop()
 
     def close(self) -> None:
         """Publish no more."""
@@ -171,7 +172,7 @@ class Watch:
     def __init__(self, publisher: Publisher) -> None:
         self.thread = threading.Thread(target=self._run, name="IOPub", daemon=True)
         self._publisher = publisher
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._due: list[tuple[float, int, partial[object]]] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._poll = select.poll()
@@ -294,14 +295,13 @@ class Reader:
 @contextlib.contextmanager
 def redirecting(publisher: Publisher) -> Iterator[None]:
     """Streams that ipykernel makes meanwhile are watched by the publisher's thread."""
-    usual = OutStream._setup_stream_redirects
-    OutStream._setup_stream_redirects = lambda stream, name: publisher.io_loop.redirect(
-        stream, name
-    )
+    streams: Any = OutStream
+    usual = streams._setup_stream_redirects
+    streams._setup_stream_redirects = lambda stream, name: publisher.watch.redirect(stream, name)
     try:
         yield
     finally:
-        OutStream._setup_stream_redirects = usual
+        streams._setup_stream_redirects = usual
 
 
 class ShellChannel:
@@ -364,7 +364,9 @@ class ShellChannel:
             self._let_in(message.frames)
         elif message.channel == line.BATCH:
             code, *parts = message.frames
-            exec(marshal.loads(code), {"__name__": "nbpipe", "kernel": self._kernel, "parts": parts})
+            exec(
+                marshal.loads(code), {"__name__": "nbpipe", "kernel": self._kernel, "parts": parts}
+            )
         elif message.channel == line.QUIT:
             self._quitting = asyncio.ensure_future(self._quit(), loop=self._loop)
 
@@ -435,7 +437,7 @@ class Port:
 def run(kernel: Any) -> None:
     """As ``IPKernelApp.start``, with the line in the place of streams, and without a debugger."""
     kernel.shell.exit_now = False
-    Kernel.start(kernel)
+    Kernel.start(kernel)  # type: ignore[no-untyped-call]
     kernel.shell_channel_thread.start()
     with contextlib.suppress(KeyboardInterrupt):
         kernel.io_loop.start()

@@ -81,6 +81,7 @@ class Prebuilt:
         self.app: Any = IPKernelApp.instance()
         self.kernel: Any = None
         self._run: Callable[[], object] = self.app.start
+        self._names: set[str] | None = None
         # Runs after the exit handlers of all libraries, as in a kernel that imports them later.
         atexit.register(lambda: ending.close(self.app, self.app.kernel))
         if int(VERSION.split(".")[0]) in KNOWN:
@@ -239,7 +240,39 @@ class Prebuilt:
         app.init_gui_pylab()
         if not self._is_extended:
             app.init_extensions()
-        app.init_code()  # ends with a flush, so that nothing of this belongs to the first cell
+        self._run_first_code()
+
+    def _run_first_code(self) -> None:
+        """As ``InteractiveShellApp.init_code``: what users have configured to run in each kernel.
+
+        At its end it notes the names of all modules, which are known already unless such code has
+        imported more: looking at each would cost a child many pages.
+        """
+        app, shell = self.app, self.kernel.shell
+        if self._names is None:
+            app.init_code()
+            return
+        loaded = len(sys.modules)
+        app._run_startup_files()
+        app._run_exec_lines()
+        app._run_exec_files()
+        if app.hide_initial_ns:
+            shell.user_ns_hidden.update(shell.user_ns)
+        app._run_cmd_line_code()
+        app._run_module()
+        sys.stdout.flush()  # so that nothing of this belongs to the first cell
+        sys.stderr.flush()
+        changed = len(sys.modules) != loaded
+        shell._sys_modules_keys = set(sys.modules) if changed else self._names
+
+    def note_modules(self, ours: Iterable[str]) -> None:
+        """Note the names of all modules that are loaded, before the fork.
+
+        Args:
+            ours: those that a kernel will not see.
+        """
+        if self.kernel is not None and hasattr(self.kernel.shell, "_sys_modules_keys"):
+            self._names = set(sys.modules) - set(ours)
 
     def start(self) -> None:
         """Run until it is shut down."""

@@ -5,10 +5,11 @@ see :mod:`nbpipe.kernels.wire`; when the other end closes, it ends with all of i
 
 - ``{"op": "fork", "arguments", "environ", "heartbeat"}`` with descriptors for status, stdin, stdout
   and stderr, and for the kernel's end of a line (see :mod:`nbpipe.kernels.line`) unless it is to
-  have zmq's sockets. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the kernel
-  once its sockets are bound, with what it says of itself, and ``{"code", "left"}`` when it has ended, and whether it may have left processes behind; or
-  ``{"stale"}``, when a file that this process has loaded is another one by now; or ``{"unlinked"}``,
-  when this kind of kernel needs zmq.
+  have zmq's sockets. On the status socket follow ``{"pid"}`` with a pidfd, ``{"bound"}`` from the
+  kernel once it can be spoken to, with what it says of itself, and ``{"code", "left"}`` when it has
+  ended, with whether it may have left processes behind. Nothing is forked, and ``{"stale"}``
+  follows, when a file that this process has loaded is another one by now, or ``{"unlinked"}``, when
+  this kind of kernel needs zmq.
 - ``{"op": "branch", "modules"}`` with the socket and the log of a new warm process, which is forked
   from this one and imports the modules before it serves. It is told ``{"pid"}``, and ``{"spoiled",
   "why"}`` when it has ended because a module cannot be preloaded.
@@ -73,6 +74,7 @@ class Warm:
         signal.set_wakeup_fd(self._waker)
         self._loaded = changes.Loaded(self.prebuilt.settings)
         self._ours = child.names_of_ours()
+        self.prebuilt.note_modules(self._ours)
         gc.collect()
         gc.freeze()
         with contextlib.suppress(OSError):
