@@ -4,12 +4,14 @@ import asyncio
 import json
 import os
 import shutil
+import threading
 
 import pytest
 
 from nbpipe import BuildError, InlineExecutor, SpecError, StoreError, UsageError
 from nbpipe.core.model import Failure
 from nbpipe.run.eventlog import read_events
+from nbpipe.store.records import RecordStore
 from tests.projects import fake_work
 
 ALL = ["fit", "get", "petal", "sepal"]
@@ -142,6 +144,50 @@ def test_tasks_run_side_by_side_but_no_more_than_jobs(project):
     project.executor = InlineExecutor(slow)
     project.build(jobs=3)
     assert most == 3
+
+
+def test_with_one_job_the_next_task_runs_while_the_record_of_the_one_before_is_written(
+    project, monkeypatch
+):
+    """The record is held up until the next one runs: otherwise neither would ever go on."""
+    has_begun, waited, save = threading.Event(), [], RecordStore.save
+
+    def hold(store, record):
+        if (record.task, record.state) == ("a", "done"):
+            waited.append(has_begun.wait(30))
+        save(store, record)
+
+    def begin(job):
+        has_begun.set()
+        fake_work(job)
+
+    monkeypatch.setattr(RecordStore, "save", hold)
+    project.task("a")
+    project.task("b")
+    project.executor = InlineExecutor({"a": fake_work, "b": begin})
+    assert project.build(jobs=1) == ["a", "b"]
+    assert waited == [True]
+
+
+def test_with_one_job_a_task_that_lacks_a_product_is_tried_again_after_the_next(project):
+    """What it should have written is looked for when its place is given back."""
+    project.task("a", retries=1)
+    project.task("b")
+    at_once, most, tries = 0, 0, []
+
+    async def count(job):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        tries.append(job.task)
+        if tries != ["a"]:
+            fake_work(job)
+        at_once -= 1
+
+    project.executor = InlineExecutor(count)
+    assert project.build(jobs=1) == ["a", "b"]
+    assert (tries, most) == (["a", "b", "a"], 1)
 
 
 def test_the_order_of_tasks_and_the_number_of_jobs_do_not_matter(diamond, tmp_path_factory):

@@ -149,6 +149,80 @@ def test_stop_cancels_what_has_not_started_and_ignores_late_decisions():
     assert scheduler.finished
 
 
+def begun(upstream, *tasks, **options):
+    """A scheduler whose tasks are to run, as far as there is room."""
+    scheduler = Scheduler(upstream, **options)
+    scheduler.begin()
+    for task in tasks:
+        scheduler.decided(task, run=True)
+    return scheduler
+
+
+def test_a_task_whose_process_is_gone_gives_its_place_back_before_it_is_settled():
+    scheduler = begun({"a": [], "b": []}, "a", "b", jobs=1)
+    assert scheduler.left("a") == [Start("b", 1)]
+    assert scheduler.phases == {"a": "running", "b": "running"}
+    assert not scheduler.finished
+
+
+def test_what_waits_for_a_task_waits_for_its_record_and_not_for_its_process():
+    scheduler = begun({"a": [], "c": ["a"]}, "a", jobs=2)
+    assert scheduler.left("a") == []
+    assert scheduler.succeeded("a") == [Check("c")]
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "interrupted"])
+def test_a_place_is_given_back_once_however_the_task_ends(end):
+    scheduler = begun({"a": [], "b": [], "c": []}, "a", "b", "c", jobs=1, keep_going=True)
+    assert scheduler.left("a") == [Start("b", 1)]
+    assert getattr(scheduler, end)("a") == []
+    assert scheduler.succeeded("b") == [Start("c", 1)]
+
+
+def test_what_else_a_task_takes_is_given_back_with_its_place():
+    scheduler = begun(
+        {"a": [], "b": []},
+        "a",
+        "b",
+        jobs=2,
+        wishes={"a": {"memory": 2.0}, "b": {"memory": 2.0}},
+        limits={"memory": 3.0},
+    )
+    assert scheduler.left("a") == [Start("b", 1)]
+
+
+def test_a_failure_after_the_place_is_given_back_waits_for_a_place_to_be_tried_again():
+    scheduler = begun({"a": [], "b": []}, "a", "b", jobs=1, retries={"a": 1})
+    assert scheduler.left("a") == [Start("b", 1)]
+    assert scheduler.failed("a") == []
+    assert scheduler.phases["a"] == "queued"
+    assert scheduler.succeeded("b") == [Start("a", 2)]
+
+
+def test_a_failure_after_the_place_is_given_back_is_tried_again_at_once_where_there_is_room():
+    scheduler = begun({"a": [], "b": []}, "a", jobs=1, retries={"a": 2})
+    scheduler.decided("b", run=False)
+    assert scheduler.left("a") == []
+    assert scheduler.failed("a") == [Start("a", 2)]
+    assert scheduler.failed("a") == [Start("a", 3)], "this try has kept its place"
+
+
+def test_a_try_that_waits_for_a_place_is_cancelled_like_any_that_has_not_started():
+    scheduler = begun({"a": [], "b": []}, "a", "b", jobs=1, retries={"a": 1})
+    scheduler.left("a")
+    scheduler.failed("a")
+    assert scheduler.failed("b") == [Cancel("a")]
+    assert scheduler.finished
+
+
+def test_after_a_stop_nothing_takes_the_place_that_is_given_back_nor_is_anything_tried_again():
+    scheduler = begun({"a": [], "b": []}, "a", "b", jobs=1, retries={"a": 1})
+    assert scheduler.stop() == [Cancel("b")]
+    assert scheduler.left("a") == []
+    assert scheduler.failed("a") == []
+    assert scheduler.phases == {"a": "failed", "b": "cancelled"}
+
+
 def test_what_cannot_have_happened_is_told_with_the_tasks_story():
     scheduler = Scheduler({"a": []})
     scheduler.begin()
@@ -178,8 +252,9 @@ def test_every_run_ends_with_each_task_settled_once_and_in_order(
     scheduler = Scheduler(
         upstream, jobs=jobs, keep_going=keep_going, retries=dict.fromkeys(upstream, retries)
     )
-    todo, running, tries, good, blocked = scheduler.begin(), set(), {}, set(), set()
-    while todo or running:
+    todo, running, left, tries = scheduler.begin(), set(), set(), {}
+    good, blocked = set(), set()
+    while todo or running or left:
         if todo and chance.random() < 0.7:
             one = todo.pop(chance.randrange(len(todo)))
             if isinstance(one, Check):
@@ -195,9 +270,15 @@ def test_every_run_ends_with_each_task_settled_once_and_in_order(
                 assert len(running) <= jobs
             elif isinstance(one, Block):
                 blocked.add(one.task)
-        elif running:
-            task = chance.choice(sorted(running))
-            running.remove(task)
+        elif running or left:
+            task = chance.choice(sorted(running | left))
+            if task in running and chance.random() < 0.5:
+                running.remove(task)
+                left.add(task)
+                todo += scheduler.left(task)
+                continue
+            running.discard(task)
+            left.discard(task)
             if chance.random() < failing:
                 todo += scheduler.failed(task)
             else:
