@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -15,6 +16,9 @@ from nbpipe.kernels.trunk import Start
 
 AT_ONCE = 50
 """Messages after which other coroutines get their turn, however many more wait."""
+
+LAST_SECONDS = 1.0
+"""How long a kernel is read that has ended: a child that it left behind may go on to publish."""
 
 Take = Callable[[list[bytes]], None]
 """Takes the frames of a message."""
@@ -71,7 +75,8 @@ class LinkedKernel:
             The code, as of ``subprocess.Popen.returncode``.
         """
         code = await self._process.ended()
-        while self._takers and self._read():
+        end = time.monotonic() + LAST_SECONDS
+        while self._takers and self._read() and time.monotonic() < end:
             await asyncio.sleep(0)
         return code
 

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import IO, Any
 
 from nbpipe.kernels import wire
+from nbpipe.kernels.environment import differences, obstacle
 
 BOOT = "import sys; sys.path.remove(''); from nbpipe.kernels.warm import main; main()"
 """With ``-c`` the first place to import from is the working folder: no file there may stand in for
@@ -118,12 +119,13 @@ def take(
 ) -> Warm:
     """A warm process: the one that was started ahead, if it is such a one, or a new one.
 
-    Arguments are those of :class:`Warm`. The environment may be another one, which
-    :attr:`Warm.environ` tells.
+    Arguments are those of :class:`Warm`. The environment may be another one, as far as kernels can
+    still be given theirs: :attr:`Warm.environ` tells.
     """
     while _waiting:
         found = _waiting.pop()
-        if found.key == (tuple(python), tuple(options), os.path.realpath(folder)):
+        is_such = found.key == (tuple(python), tuple(options), os.path.realpath(folder))
+        if is_such and obstacle(differences(found.environ, environ)) is None:
             found.mark(environ.get(RUN, NO_RUN))
             return found
         found.kill()

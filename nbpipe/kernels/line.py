@@ -35,13 +35,20 @@ ROOM = 1 << 20
 _HEAD = struct.Struct("<c8sQI?")
 """Channel, sender, number of the message, number of the part, whether it is the last part."""
 
-_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK)
-"""Errors of a socket whose other end, or which itself, is closed."""
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
+"""Errors of a socket whose other end is closed."""
+
+_CLOSED = (errno.EBADF, errno.ENOTSOCK)
+"""Errors of a socket that is closed itself."""
 
 TRIES = 1000
 """How often a part is sent again that a signal's handler has broken into."""
 
 Frames = Sequence[bytes]
+
+
+class Closed(Exception):
+    """Somebody has closed our end of the line."""
 
 
 class Message(NamedTuple):
@@ -123,6 +130,9 @@ def send_all(sock: socket.socket, packets: Iterable[bytes]) -> None:
 
     What a handler raises meanwhile is raised when all have gone. Where the other end is
     closed, nothing is sent: nobody listens any more.
+
+    Raises:
+        Closed: the socket is closed.
     """
     raised: BaseException | None = None
     for packet in packets:
@@ -133,6 +143,8 @@ def send_all(sock: socket.socket, packets: Iterable[bytes]) -> None:
             except BaseException as error:
                 if isinstance(error, OSError) and error.errno in _GONE:
                     return
+                if isinstance(error, OSError) and error.errno in _CLOSED:
+                    raise Closed from error
                 raised = error  # it may have gone all the same, and then comes twice
     if raised is not None:
         raise raised

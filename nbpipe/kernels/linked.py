@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import zmq
 from ipykernel.iostream import PIPE_BUFFER_SIZE, BackgroundSocket, IOPubThread, OutStream
@@ -157,7 +157,20 @@ class Publisher(IOPubThread):
     def _release(self) -> None:
         if self._held:
             packets, self._held = self._held, []
-            line.send_all(self.socket, packets)
+            try:
+                line.send_all(self.socket, packets)
+            except line.Closed:
+                _end_unheard()
+
+
+def _end_unheard() -> NoReturn:
+    """A cell has closed the line, among all that was open: nobody will hear of anything any more.
+
+    zmq ends the process in the same case.
+    """
+    with contextlib.suppress(OSError):
+        os.write(2, b"the descriptors of the kernel were closed\n")
+    os.abort()
 
 
 class Watch:
