@@ -16,13 +16,6 @@ from tests.kernel_rig import Ran, Rig, make_job
 
 pytestmark = pytest.mark.kernel
 
-
-@pytest.fixture(autouse=True)
-def _descriptors_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ipykernel does not read what is written to the descriptors 1 and 2 while pytest runs."""
-    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
-
-
 CASES: dict[str, list[str]] = {
     "results, streams and displays": [
         "import sys\nprint('out'); print('err', file=sys.stderr)",
@@ -83,9 +76,10 @@ CASES: dict[str, list[str]] = {
         "import threading\n"
         "# Thread-1 looks whether the parent lives: of a forked kernel the system does that.\n"
         "# And nobody listens to its heartbeat: the builder is told when it ends.\n"
-        "# Its channels are one line to the builder, which needs no threads.\n"
+        "# Its channels are one line to the builder, which needs no threads. And the thread that\n"
+        "# publishes also reads what is written to the descriptors 1 and 2.\n"
         "silent = {'Thread-1', 'Heartbeat', 'Control', 'Shell channel'}\n"
-        "names = sorted({t.name for t in threading.enumerate()} - silent)\n"
+        "names = sorted({t.name for t in threading.enumerate() if '_watch_' not in t.name} - silent)\n"
         "print(threading.current_thread(), threading.main_thread() is threading.current_thread())\n"
         "print(threading.Thread(target=print).name)\n"
         "print(names)"
@@ -219,13 +213,21 @@ CASES: dict[str, list[str]] = {
         "print(pd.read_parquet('a.parquet').a.sum(), pa.cpu_count(), pa.io_thread_count())\n"
         "print(pa.compute.sum(pa.array([1, 2])) if hasattr(pa, 'compute') else '')",
     ],
+    "torch": [
+        "import torch\nimport torch.nn.functional as F",
+        "print(torch.initial_seed(), torch.randn(3), torch.get_num_threads())\n"
+        "torch.manual_seed(0)\na = torch.randn(200, 200); print((a @ a).sum())",
+        "x = torch.ones(2, requires_grad=True); F.relu(x).sum().backward(); x.grad",
+        "from torch.utils.data import DataLoader\n"
+        "print([b.tolist() for b in DataLoader(list(range(4)), batch_size=2, num_workers=2)])",
+    ],
     "a child that has ended and was not waited for": [
         "import subprocess, time\nprocess = subprocess.Popen(['true'])\ntime.sleep(0.1)",
     ],
 }
 
-MISSING = {name for name in ("pyarrow",) if importlib.util.find_spec(name) is None}
-"""Cases whose library, of the same name, is not installed: it is no part of the test extra."""
+MISSING = {name for name in ("pyarrow", "torch") if importlib.util.find_spec(name) is None}
+"""Cases whose library, of the same name, is not installed."""
 
 HIDDEN = (
     *(
@@ -278,7 +280,10 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
         lanes = [lane(base / str(n), names[n::LANES]) for n in range(LANES)]
         return {name: pair for found in await asyncio.gather(*lanes) for name, pair in found}
 
-    return asyncio.run(main())
+    with pytest.MonkeyPatch.context() as patch:
+        # With it, ipykernel does not read what is written to the descriptors 1 and 2.
+        patch.delenv("PYTEST_CURRENT_TEST", raising=False)
+        return asyncio.run(main())
 
 
 async def lane(root: Path, names: list[str]) -> list[tuple[str, Pair]]:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from nbpipe.core.model import Job
 from nbpipe.executors import ahead, inside
 from nbpipe.executors.base import KernelStarter, Linked
 from nbpipe.executors.cells import Cells, KernelDied, Request
-from nbpipe.executors.kernel import SHUTDOWN_TIMEOUT, RunningKernel, in_memory
+from nbpipe.executors.kernel import SHUTDOWN_TIMEOUT, RunningKernel
+from nbpipe.executors.kernelspecs import in_memory
 from nbpipe.executors.messages import decode, execute_request
 
 
@@ -86,11 +88,13 @@ class LinkedCells(Cells):
     # -- messages ------------------------------------------------------------------------
 
     def take_output(self, frames: list[bytes]) -> None:
+        """Take what the kernel publishes."""
         message = self._decoded(frames)
         if message is not None:
             self._take(message)
 
     def take_reply(self, frames: list[bytes]) -> None:
+        """Take what the kernel replies."""
         message = self._decoded(frames)
         request = self._requests.get((message or {}).get("parent_header", {}).get("msg_id"))
         if message is not None and request is not None:
@@ -103,6 +107,13 @@ class LinkedCells(Cells):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.log.debug("message not understood: %r", error)
             return None
+
+
+def _filled(word: str, places: dict[str, str]) -> str:
+    """A word of a kernel's command line with the values of its placeholders."""
+    for name, value in places.items():
+        word = word.replace(f"{{{name}}}", value)
+    return word
 
 
 class LinkedKernel(RunningKernel):
@@ -135,9 +146,8 @@ class LinkedKernel(RunningKernel):
         if (spec.language or "").lower() != "python" or spec.env:
             return None
         file = str(self._halt_file.with_suffix(".json"))
-        command = [word.replace("{connection_file}", file) for word in spec.argv]
-        if in_memory(spec):
-            command += in_memory(spec)
+        places = {"connection_file": file, "resource_dir": spec.resource_dir, "prefix": sys.prefix}
+        command = [_filled(word, places) for word in (*spec.argv, *in_memory(spec))]
         with self.log.open("ab") as log:
             self._linked = await starter.link(self.job, command, self.environ, log.fileno())
         if self._linked is None:

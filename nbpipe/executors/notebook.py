@@ -28,17 +28,14 @@ from nbpipe.executors import document, failures, processes
 from nbpipe.executors.base import Emit, KernelStarter
 from nbpipe.executors.convert import Conversion, convert
 from nbpipe.executors.hints import Scene
-from nbpipe.executors.kernel import (
+from nbpipe.executors.kernel import Kernel, RunningKernel, private_folder, shared_context
+from nbpipe.executors.kernelspecs import (
     DEFAULT,
-    Kernel,
     KernelStartFailed,
-    RunningKernel,
     check_kernel,
     kernel_names,
     kernel_python,
     kernel_spec,
-    private_folder,
-    shared_context,
 )
 from nbpipe.executors.output import last_words
 
