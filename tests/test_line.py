@@ -222,20 +222,28 @@ def test_a_handler_that_always_raises_does_not_hold_the_sender_up_for_ever():
     assert sock.calls == 2 * line.TRIES
 
 
-@pytest.mark.parametrize("side", ["the other end", "its own"])
-def test_where_an_end_is_closed_sending_is_no_error(ends, side):
+def test_where_the_other_end_is_closed_sending_is_no_error(ends):
     ours, theirs = ends
-    (ours if side == "the other end" else theirs).close()
+    ours.close()
     line.send_all(theirs, Packer().packets(b"o", [LONG]))
 
 
-def test_where_an_end_is_closed_nothing_is_tried_again():
+def test_a_socket_that_is_closed_itself_is_told(ends):
+    """Its other end could hear of nothing any more."""
+    _, theirs = ends
+    theirs.close()
+    with pytest.raises(line.Closed):
+        line.send_all(theirs, Packer().packets(b"o", [LONG]))
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET])
+def test_where_the_other_end_is_closed_nothing_is_tried_again(number):
     class Gone:
         calls = 0
 
         def send(self, packet):
             self.calls += 1
-            raise OSError(errno.EPIPE, "broken pipe")
+            raise OSError(number, os.strerror(number))
 
     sock = Gone()
     line.send_all(sock, [b"1", b"2"])
