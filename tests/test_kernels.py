@@ -516,8 +516,9 @@ import random, secrets, uuid
 print(random.random(), secrets.token_hex(), uuid.uuid4())
 import numpy
 print(numpy.random.rand(), numpy.random.default_rng().random())
-print(get_ipython().kernel.session.session, get_ipython().kernel.ident)
 """
+
+IDENTITY = "print(get_ipython().kernel.session.session, get_ipython().kernel.ident)"
 
 
 @kernel
@@ -526,8 +527,26 @@ def test_forked_tasks_share_no_random_numbers(tmp_path: Path) -> None:
     one, other = run(tmp_path, cells, cells, sources=[cells] * 2)
     assert start_of(one) == ("fork", "", ("numpy", "numpy.random"))
     pairs = list(zip(one.text.split(), other.text.split(), strict=True))
-    assert len(pairs) == 7
+    assert len(pairs) == 5
     assert all(mine != theirs for mine, theirs in pairs)
+
+
+@kernel
+def test_forked_kernels_share_no_identity(tmp_path: Path) -> None:
+    one, other = run(tmp_path, [IDENTITY], [IDENTITY])
+    pairs = list(zip(one.text.split(), other.text.split(), strict=True))
+    assert len(pairs) == 2
+    assert all(mine != theirs for mine, theirs in pairs)
+
+
+@kernel
+def test_forked_tasks_share_no_random_numbers_of_torch(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, and so has no generator")
+    cells = ["import torch", "print(torch.initial_seed(), torch.rand(2).tolist())"]
+    one, other = run(tmp_path, cells, cells, sources=[cells] * 2)
+    assert start_of(one) == start_of(other) == ("fork", "", ("torch",))
+    assert one.text != other.text
+    assert one.text.split()[0] != other.text.split()[0]
 
 
 @kernel

@@ -79,7 +79,8 @@ CASES: dict[str, list[str]] = {
         "# Its channels are one line to the builder, which needs no threads. And the thread that\n"
         "# publishes also reads what is written to the descriptors 1 and 2.\n"
         "silent = {'Thread-1', 'Heartbeat', 'Control', 'Shell channel'}\n"
-        "names = sorted({t.name for t in threading.enumerate() if '_watch_' not in t.name} - silent)\n"
+        "found = {t.name for t in threading.enumerate() if '_watch_' not in t.name}\n"
+        "names = sorted(found - silent)\n"
         "print(threading.current_thread(), threading.main_thread() is threading.current_thread())\n"
         "print(threading.Thread(target=print).name)\n"
         "print(names)"
@@ -215,8 +216,8 @@ CASES: dict[str, list[str]] = {
     ],
     "torch": [
         "import torch\nimport torch.nn.functional as F",
-        "print(torch.initial_seed(), torch.randn(3), torch.get_num_threads())\n"
-        "torch.manual_seed(0)\na = torch.randn(200, 200); print((a @ a).sum())",
+        "print(torch.get_num_threads(), torch.get_default_dtype())\n"
+        "torch.manual_seed(0)\nprint(torch.randn(3))\na = torch.randn(200, 200); print((a @ a).sum())",
         "x = torch.ones(2, requires_grad=True); F.relu(x).sum().backward(); x.grad",
         "from torch.utils.data import DataLoader\n"
         "print([b.tolist() for b in DataLoader(list(range(4)), batch_size=2, num_workers=2)])",

@@ -111,6 +111,8 @@ def own_randomness() -> None:
     """
     if "numpy.random.mtrand" in sys.modules:
         sys.modules["numpy.random.mtrand"].seed()
+    if (generator := getattr(sys.modules.get("torch"), "default_generator", None)) is not None:
+        generator.seed()  # drawn when torch is imported; those of other devices are made later
 
 
 def names_of_ours() -> list[str]:

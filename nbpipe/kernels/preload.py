@@ -73,7 +73,8 @@ def _import(module: str, root: str, log: int) -> None:
 
 
 def _is_of_project(file: object, root: str) -> bool:
-    if not isinstance(file, str):
+    # Some modules, such as torch.ops, are made by others and call themselves any file.
+    if not isinstance(file, str) or not os.path.exists(file):
         return False
     folder = os.path.dirname(os.path.realpath(file))
     inside = os.path.commonpath([folder, os.path.realpath(root)]) == os.path.realpath(root)
