@@ -217,7 +217,8 @@ CASES: dict[str, list[str]] = {
     "torch": [
         "import torch\nimport torch.nn.functional as F",
         "print(torch.get_num_threads(), torch.get_default_dtype())\n"
-        "torch.manual_seed(0)\nprint(torch.randn(3))\na = torch.randn(200, 200); print((a @ a).sum())",
+        "torch.manual_seed(0)\nprint(torch.randn(3))\n"
+        "a = torch.randn(200, 200); print((a @ a).sum())",
         "x = torch.ones(2, requires_grad=True); F.relu(x).sum().backward(); x.grad",
         "from torch.utils.data import DataLoader\n"
         "print([b.tolist() for b in DataLoader(list(range(4)), batch_size=2, num_workers=2)])",
