@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 import marshal
 import os
 import select
@@ -29,6 +30,8 @@ from ipykernel.kernelbase import Kernel
 from ipykernel.utils import _async_in_context
 
 from nbpipe.kernels import ending, line
+
+_LOG = logging.getLogger("tornado.application")
 
 STOP_SECONDS = 1.0
 """How long the end waits for a flush that is under way."""
@@ -256,7 +259,10 @@ class Watch:
                 if not self._due or self._due[0][0] > time.monotonic():
                     return
                 callback = heapq.heappop(self._due)[2]
-            self._publisher.schedule(callback)
+            try:
+                self._publisher.schedule(callback)
+            except Exception:  # as tornado's loop, which goes on
+                _LOG.exception("Exception in callback %r", callback)
 
 
 class Reader:
