@@ -118,6 +118,11 @@ def test_what_comes_again_is_told_from_another_message_with_the_same_frames():
     assert len(taken(packets)) == 2
 
 
+def test_the_end_of_a_message_that_has_begun_elsewhere_is_no_message():
+    _, *rest = Packer().packets(b"o", [LONG])
+    assert taken([*rest, *Packer().packets(b"o", [b"next"])]) == [Message(b"o", [b"next"])]
+
+
 def in_fork(work):
     """What a forked child makes of this process's state, as bytes."""
     reading, writing = os.pipe()

@@ -136,6 +136,8 @@ def test_steps_are_counted_anew_for_what_comes_later(between):
 @pytest.mark.parametrize("other", [DISPLAY, STREAM, CHILDREN])
 def test_whatever_else_is_said_takes_along_what_was_held(between, other):
     """A stream too, once the kernel was said to be idle: it is of no cell's end."""
+    between.publisher.code_begins()
+    between.publisher.code_ended()
     between.say(REPLY, STATUS, other)
     assert between.heard() == [REPLY, STATUS, other]
 
