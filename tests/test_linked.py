@@ -353,7 +353,7 @@ class Far:
     def __init__(self):
         ours, self.line = line.pair()
         theirs, self._warm = wire.pair()
-        self._packer = line.Packer()
+        self.packer = line.Packer()
         self.heard = []
         self.near = LinkedKernel(ForkedProcess(theirs), ours, Start("fork"))
         self.near.listen(*(self._taker(name) for name in ("output", "reply", "children")))
@@ -365,7 +365,7 @@ class Far:
         self.heard.append((name, *frames))
 
     def say(self, channel, *frames):
-        line.send_all(self.line, self._packer.packets(channel, frames))
+        line.send_all(self.line, self.packer.packets(channel, frames))
 
     def end(self, code=0, left=False):
         wire.send(self._warm, {"code": code, "left": left})
@@ -411,10 +411,30 @@ def test_an_end_is_told_when_all_that_was_sent_before_is_taken(closes):
     assert heard == [("output", *f) for f in said] + [("reply", b"x" * 3 * line.PART)]
 
 
+def test_a_line_that_is_full_is_read_to_its_last_message():
+    """However long that takes: those who get their turn in between may hold it up."""
+
+    async def work(far):
+        far.line.setblocking(False)
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                (packet,) = far.packer.packets(line.OUTPUT, [])
+                far.line.send(packet)
+                count += 1
+        far.end()
+        await far.near.ended()
+        return count, len(far.heard)
+
+    count, heard = with_far(work)
+    assert 2 * AT_ONCE < count < builders_end.LAST_PACKETS
+    assert heard == count
+
+
 def test_a_process_that_is_left_and_goes_on_to_publish_does_not_keep_the_end_from_being_told(
     monkeypatch,
 ):
-    monkeypatch.setattr(builders_end, "LAST_SECONDS", 0.05)
+    monkeypatch.setattr(builders_end, "LAST_PACKETS", 3 * AT_ONCE)
 
     async def work(far):
         far.take = lambda name, frames: far.say(line.OUTPUT, b"more")

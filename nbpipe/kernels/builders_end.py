@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -17,8 +16,9 @@ from nbpipe.kernels.trunk import Start
 AT_ONCE = 50
 """Messages after which other coroutines get their turn, however many more wait."""
 
-LAST_SECONDS = 1.0
-"""How long a kernel is read that has ended: a child that it left behind may go on to publish."""
+LAST_PACKETS = 5_000
+"""Packets after which a kernel that has ended is read no more: a child that it left behind may go
+on to publish. Fewer can wait in a line, so none of the kernel's own is lost, however slow we are."""
 
 Take = Callable[[list[bytes]], None]
 """Takes the frames of a message."""
@@ -75,8 +75,8 @@ class LinkedKernel:
             The code, as of ``subprocess.Popen.returncode``.
         """
         code = await self._process.ended()
-        end = time.monotonic() + LAST_SECONDS
-        while self._takers and self._read() and time.monotonic() < end:
+        most = self._assembler.count + LAST_PACKETS
+        while self._takers and self._read() and self._assembler.count < most:
             await asyncio.sleep(0)
         return code
 

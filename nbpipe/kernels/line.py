@@ -95,14 +95,20 @@ class Packer:
 
 
 class Assembler:
-    """Puts packets together to messages. One that comes again counts once."""
+    """Puts packets together to messages. One that comes again counts once.
+
+    Attributes:
+        count: how many packets it has taken, those that came again too.
+    """
 
     def __init__(self) -> None:
+        self.count = 0
         self._parts: dict[tuple[bytes, int], list[bytes]] = {}
         self._done: deque[tuple[bytes, int]] = deque(maxlen=64)
 
     def take(self, packet: bytes) -> Message | None:
         """The message that this packet is the last one of; None: it is another one."""
+        self.count += 1
         channel, sender, number, part, is_last = _HEAD.unpack_from(packet)
         key, data = (sender, number), packet[_HEAD.size :]
         if key in self._done:
