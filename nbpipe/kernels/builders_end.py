@@ -18,7 +18,7 @@ AT_ONCE = 50
 
 LAST_PACKETS = 5_000
 """Packets after which a kernel that has ended is read no more: a child that it left behind may go
-on to publish. Fewer can wait in a line, so none of the kernel's own is lost, however slow we are."""
+on to publish. Fewer can wait in a line, so none of the kernel's own is lost."""
 
 Take = Callable[[list[bytes]], None]
 """Takes the frames of a message."""
