@@ -242,7 +242,9 @@ def test_a_socket_that_is_closed_itself_is_told(ends):
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET])
-def test_where_the_other_end_is_closed_nothing_is_tried_again(number):
+def test_that_the_other_end_is_closed_is_believed_when_it_is_told_twice(number):
+    """Once might be a signal's handler, which may raise such an error too."""
+
     class Gone:
         calls = 0
 
@@ -252,7 +254,24 @@ def test_where_the_other_end_is_closed_nothing_is_tried_again(number):
 
     sock = Gone()
     line.send_all(sock, [b"1", b"2"])
-    assert sock.calls == 1
+    assert sock.calls == 2
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET, errno.EBADF])
+def test_such_an_error_of_a_handler_comes_out_after_the_whole_message(number):
+    class Interrupted:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, packet):
+            self.sent.append(packet)
+            if len(self.sent) == 1:
+                raise OSError(number, os.strerror(number))
+
+    sock = Interrupted()
+    with pytest.raises(OSError, match=os.strerror(number)):
+        line.send_all(sock, [b"1", b"2"])
+    assert sock.sent == [b"1", b"1", b"2"]
 
 
 # -- receiving -------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import pytest
 from nbpipe.executors import processes
 from nbpipe.kernels import builders_end, line, wire
 from nbpipe.kernels.builders_end import AT_ONCE, LinkedKernel
-from nbpipe.kernels.linked import MOST_HELD, STEPS, Publisher, Reader
 from nbpipe.kernels.process import ForkedProcess
+from nbpipe.kernels.publishing import MOST_HELD, STEPS, Publisher, Reader
 from nbpipe.kernels.trunk import Start
 from tests.faults.rig import lives, pids_in
 from tests.kernel_rig import Rig, make_job, run

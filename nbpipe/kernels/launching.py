@@ -36,7 +36,7 @@ while there is no run yet, as long as the id of one."""
 MOST = 1 << 20
 """Bytes of a spec that are looked at."""
 
-_SCRIPT = re.compile(r"""source["']?\s*:\s*["']?[^\s"'#,}]+\.(py|ipynb|md|Rmd|R|r|qmd)\b""")
+_SCRIPT = re.compile(r"""source["']?\s*:\s*["']?[^\s"'#,}]+\.(py|ipynb|md|qmd)\b""")
 _OTHERWISE = re.compile(r"""start["']?\s*:\s*["']?(cold|pool)\b""")
 
 
@@ -104,7 +104,9 @@ def start_ahead(spec_file: str) -> None:
     """
     if _waiting or not sys.platform.startswith("linux"):
         return
-    if os.environ.get("NBPIPE_KERNELS", "fork") != "fork" or not _looks_like_notebooks(spec_file):
+    if (os.environ.get("NBPIPE_KERNELS") or "fork") != "fork" or not _looks_like_notebooks(
+        spec_file
+    ):
         return
     root = os.path.dirname(os.path.abspath(spec_file))
     ours = {"NBPIPE_ROOT": root, RUN: NO_RUN, "JPY_PARENT_PID": str(os.getpid())}

@@ -9,6 +9,7 @@ Nothing but the standard library is imported here: the warm process loads this m
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -35,12 +36,6 @@ ROOM = 1 << 20
 _HEAD = struct.Struct("<c8sQI?")
 """Channel, sender, number of the message, number of the part, whether it is the last part."""
 
-_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
-"""Errors of a socket whose other end is closed."""
-
-_CLOSED = (errno.EBADF, errno.ENOTSOCK)
-"""Errors of a socket that is closed itself."""
-
 TRIES = 1000
 """How often a part is sent again that a signal's handler has broken into."""
 
@@ -49,6 +44,17 @@ Frames = Sequence[bytes]
 
 class Closed(Exception):
     """Somebody has closed our end of the line."""
+
+
+class _Gone(Exception):
+    """The other end is closed."""
+
+
+_ENDS = {
+    **dict.fromkeys((errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN), _Gone),
+    **dict.fromkeys((errno.EBADF, errno.ENOTSOCK), Closed),
+}
+"""What the errors of a socket mean that is closed at the one end or the other."""
 
 
 class Message(NamedTuple):
@@ -141,19 +147,30 @@ def send_all(sock: socket.socket, packets: Iterable[bytes]) -> None:
         Closed: the socket is closed.
     """
     raised: BaseException | None = None
-    for packet in packets:
-        for _ in range(TRIES):
-            try:
-                sock.send(packet)
-                break
-            except BaseException as error:
-                if isinstance(error, OSError) and error.errno in _GONE:
-                    return
-                if isinstance(error, OSError) and error.errno in _CLOSED:
-                    raise Closed from error
-                raised = error  # it may have gone all the same, and then comes twice
+    with contextlib.suppress(_Gone):
+        for packet in packets:
+            raised = _send(sock, packet) or raised
     if raised is not None:
         raise raised
+
+
+def _send(sock: socket.socket, packet: bytes) -> BaseException | None:
+    """Send a packet; returns what a signal's handler has raised meanwhile.
+
+    It may have gone all the same, and then goes twice.
+    """
+    raised: BaseException | None = None
+    for _ in range(TRIES):
+        try:
+            sock.send(packet)
+            return raised
+        except BaseException as error:
+            number = getattr(error, "errno", None)
+            # A handler may raise such an error as well, but hardly twice in a row.
+            if number in _ENDS and number == getattr(raised, "errno", None):
+                raise _ENDS[number] from error
+            raised = error
+    return raised
 
 
 def receive(sock: socket.socket, assembler: Assembler) -> Iterator[Message]:

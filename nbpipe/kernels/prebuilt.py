@@ -176,7 +176,7 @@ class Prebuilt:
             sock: the kernel's end of the line.
             connection_file: a path, for the command line; nobody connects to this kernel.
         """
-        from nbpipe.kernels import linked
+        from nbpipe.kernels import linked, publishing
 
         app, kernel = self.app, self.kernel
         app.parent_handle = os.getppid()
@@ -185,11 +185,11 @@ class Prebuilt:
         app.session.key = b""  # nobody else can write to the line, so nothing is signed
         app.init_blackhole()
         threading.Thread()  # as in connect
-        app.iopub_thread = linked.Publisher(sock, app.session)
+        app.iopub_thread = publishing.Publisher(sock, app.session)
         app.iopub_socket = app.iopub_thread.background_socket
         ending.take_over(app, kernel)
         app.configure_tornado_logger()
-        with linked.redirecting(app.iopub_thread):
+        with publishing.redirecting(app.iopub_thread):
             app.init_io()
         app.iopub_thread.start()
         calm(sys.stdout, sys.stderr)

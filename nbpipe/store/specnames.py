@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from nbpipe.core.model import Kind
@@ -12,6 +13,7 @@ MAX_NAME_BYTES = 200
 """Of a task's name in UTF-8: it becomes part of file names."""
 
 
+@lru_cache  # of one source there may be many tasks
 def kind_of(source: str) -> Kind | None:
     """How a source runs, by its looks; None: it is neither a known script nor a function."""
     suffix = PurePosixPath(source).suffix
@@ -23,6 +25,12 @@ def kind_of(source: str) -> Kind | None:
         return None
     parts = source.split(".")
     return "function" if len(parts) > 1 and all(part.isidentifier() for part in parts) else None
+
+
+@lru_cache
+def stem_of(source: str) -> str:
+    """The name of a file without its suffix, which names a task that has no other name."""
+    return PurePosixPath(source).stem
 
 
 def name_fault(name: str) -> tuple[str, str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from nbpipe.errors import Problem
 from nbpipe.store.speccalls import param_call, read_hooks
 from nbpipe.store.specclasses import tool_of
 from nbpipe.store.specgrid import GridError, names, variants
-from nbpipe.store.specnames import kind_of, name_fault
+from nbpipe.store.specnames import kind_of, name_fault, stem_of
 from nbpipe.store.specoptions import OptionReader
 from nbpipe.store.specparams import Setting, posix, read_params
 from nbpipe.store.specsettings import read_kind
@@ -168,7 +167,7 @@ class TaskReader:
         if entry.name:
             return entry.name
         said = entry.source or next(iter(_listed(entry.product)), "")
-        return _last(said) if kind == "function" else PurePosixPath(said).stem
+        return _last(said) if kind == "function" else stem_of(said)
 
     def _checked(self, name: str) -> str:
         if name and (fault := name_fault(name)):

@@ -215,6 +215,8 @@ FLOODS = {
 DETONATE = r"""
 import re, sys, time
 from pathlib import Path
+from nbpipe.cli.process import settle
+settle()  # as every command does
 from nbpipe.cli.app import run
 code = run(["build"])
 # Not ru_maxrss, which begins with what the parent had at its peak.
