@@ -182,6 +182,21 @@ def test_a_free_place_beside_a_ready_task_is_idle() -> None:
     assert (found.taken, found.bound, found.idle) == (4.0, 4.0, 1.0)
 
 
+def test_a_task_is_work_while_something_of_it_runs_and_is_awaited_until_it_is_recorded() -> None:
+    project = projects.chain(2)
+    story = [
+        {"event": "run-started", "time": 0.0},
+        event("task-started", "t0000", 0.0),
+        event("task-done", "t0000", 2.0, seconds=2.0, ran=1.0),
+        event("task-started", "t0001", 2.0),
+        event("task-done", "t0001", 4.0, seconds=2.0, ran=1.5),
+    ]
+    assert events.makespan(project, story, cores=1).bound == 4.0
+    story[3] = event("task-started", "t0001", 1.0)
+    independent = events.makespan(projects.many(2), story, cores=1)
+    assert independent.bound == 2.5, "not 4: the one runs while the other is recorded"
+
+
 def test_the_events_of_the_latest_run_are_read(tmp_path: Path) -> None:
     for run_id, seconds in (("20260101-000000-000000", 1), ("20260102-000000-000000", 2)):
         folder = tmp_path / ".nbpipe" / "runs" / run_id

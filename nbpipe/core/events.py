@@ -99,10 +99,15 @@ class TaskSkipped(_Event, frozen=True, kw_only=True, tag="task-skipped"):
 
 
 class TaskDone(_Event, frozen=True, kw_only=True, tag="task-done"):
-    """It ran, its products are there and its record is durable."""
+    """It ran, its products are there and its record is durable.
+
+    ``ran``: seconds until nothing of it ran any more and another task could have its place; None:
+    until the end.
+    """
 
     task: str
     seconds: float
+    ran: float | None = None
 
 
 class TaskFailed(_Event, frozen=True, kw_only=True, tag="task-failed"):

@@ -78,6 +78,7 @@ class Runner:
         self._exit_code = 130
         self._worker = Worker(graph, gatherer, store, executors, settings, share)
         self._worker.on_left = self._left
+        self._left_at: dict[str, float] = {}
         self._abandoned = False
         self._share = share
         self._held = held
@@ -348,7 +349,9 @@ class Runner:
             self._worker.devices.take_back(name)
         seconds = time.monotonic() - clock
         if failure is None:
-            self._log.emit(ev.TaskDone(task=name, seconds=seconds))
+            left = self._left_at.pop(name, None)
+            ran = None if left is None else left - clock
+            self._log.emit(ev.TaskDone(task=name, seconds=seconds, ran=ran))
             return self._scheduler.succeeded(name)
         if failure.error == EARLY_STOP:
             self._log.emit(ev.TaskCancelled(task=name))
@@ -365,6 +368,7 @@ class Runner:
     def _left(self, name: str) -> None:
         """Let others have what a task took of the machine, while its record is written."""
         assert self._scheduler is not None
+        self._left_at[name] = time.monotonic()
         self._worker.devices.take_back(name)
         self._perform(self._scheduler.left(name))
 

@@ -76,16 +76,22 @@ class Makespan:
 
 
 def makespan(project: Project, events: list[dict[str, Any]], cores: int) -> Makespan:
-    """Compare a run with the bound max(critical path, work / cores) of its own durations."""
+    """Compare a run with the bound max(critical path, work / cores) of its own durations.
+
+    Those that need a task wait until its record is durable. Its place is free as soon as nothing of
+    it runs any more, so no more of it counts as work.
+    """
     seconds = {e["task"]: e["seconds"] for e in events if e["event"] == "task-done"}
     began, done = _times(events, "task-started"), _times(events, "task-done")
+    ran = {e["task"]: e.get("ran") or e["seconds"] for e in events if e["event"] == "task-done"}
+    left = {task: began[task] + ran[task] for task in began}
     taken = max(done.values()) - events[0]["time"]
-    bound = max(_critical_path(project, seconds), sum(seconds.values()) / cores)
+    bound = max(_critical_path(project, seconds), sum(ran.values()) / cores)
     ready = {
         step.name: max((done[up] for up in step.upstream), default=events[0]["time"])
         for step in project.steps
     }
-    return Makespan(taken, bound, _idle(ready, began, done, cores))
+    return Makespan(taken, bound, _idle(ready, began, left, cores))
 
 
 def _critical_path(project: Project, seconds: Mapping[str, float]) -> float:
@@ -97,15 +103,15 @@ def _critical_path(project: Project, seconds: Mapping[str, float]) -> float:
 
 
 def _idle(
-    ready: Mapping[str, float], began: Mapping[str, float], done: Mapping[str, float], cores: int
+    ready: Mapping[str, float], began: Mapping[str, float], left: Mapping[str, float], cores: int
 ) -> float:
     """Seconds, summed over places, in which a place was free and a task was ready for it."""
-    moments = sorted({*ready.values(), *began.values(), *done.values()})
+    moments = sorted({*ready.values(), *began.values(), *left.values()})
     total = 0.0
-    for left, right in itertools.pairwise(moments):
-        running = sum(began[task] <= left < done[task] for task in began)
-        waiting = sum(ready[task] <= left < began[task] for task in began)
-        total += (right - left) * min(cores - running, waiting)
+    for moment, later in itertools.pairwise(moments):
+        running = sum(began[task] <= moment < left[task] for task in began)
+        waiting = sum(ready[task] <= moment < began[task] for task in began)
+        total += (later - moment) * max(0, min(cores - running, waiting))
     return total
 
 
