@@ -44,7 +44,7 @@ class Settings:
     growth: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000, 5000)
 
 
-FULL = Settings(quick=False, rounds=7, slow_rounds=3)
+FULL = Settings(quick=False, rounds=7, slow_rounds=2)
 QUICK = Settings(
     quick=True,
     rounds=3,

@@ -11,7 +11,10 @@ from tests.benchmarks.rows.result import Result, explained
 from tests.benchmarks.targets import compared
 
 AT_ONCE = 2
-SLOW = ("Ploomber Serial", "Ploomber Parallel", "papermill", "nbclient", "nbpipe, cold kernels")
+SLOW = (
+    *("Ploomber Serial", "Ploomber Parallel", "papermill", "nbclient", "nbpipe, cold kernels"),
+    *("Snakemake", "DVC"),
+)
 """Take part in fewer rounds."""
 
 
