@@ -20,6 +20,7 @@ from nbpipe.errors import EARLY_STOP, BuildError, UsageError
 from nbpipe.executors.function import FunctionExecutor
 from nbpipe.run.callbacks import OWN, Callbacks
 from nbpipe.run.prepare import compat_of, upstream_value
+from nbpipe.store.bytecode import drop_racy_of
 from nbpipe.store.records import file_stem
 
 
@@ -158,6 +159,8 @@ class RunHooks:
     async def _call(self, calls: list[HookCall], name: str = "") -> Failure | None:
         if not calls:
             return None
+        functions = {one.call.function: None for one in calls}
+        await asyncio.to_thread(drop_racy_of, self._root, functions)
         whose = calls[0].task.name if calls[0].task is not None and not name else name or "pipeline"
         job = Job(
             task=whose,

@@ -18,6 +18,7 @@ from nbpipe.executors.processes import describe_exit
 from nbpipe.executors.values import Reply, Request
 from nbpipe.run.launch import environment
 from nbpipe.run.prepare import compat_of
+from nbpipe.store.bytecode import drop_racy_of
 from nbpipe.store.env import OVERRIDES
 from nbpipe.store.speccalls import call_key
 from nbpipe.store.specload import Reading, load_spec
@@ -55,6 +56,7 @@ def call_all(
     """
     if not calls:
         return {}
+    drop_racy_of(root, [call.function for call in calls])
     reply = _reply(Request(str(root.resolve()), tuple(calls)), root, file, environ or {})
     if reply.failure is not None:
         failed, failure = calls[len(reply.values)], reply.failure

@@ -25,6 +25,7 @@ from nbpipe.run.keeper import Keeper
 from nbpipe.run.machine import Devices, environment
 from nbpipe.run.settings import Settings
 from nbpipe.run.sharing import Share
+from nbpipe.store.bytecode import drop_racy
 from nbpipe.store.facts import Gatherer, Taken
 from nbpipe.store.records import RecordStore
 
@@ -128,6 +129,7 @@ class Worker:
             self._graph, self._gatherer, task, taken, self._folder, attempt, environ
         )
         self._save(prepare.started_record(task.name, record, self._folder.name, began))
+        drop_racy(self._gatherer.code_files(task, taken))
         prepare.make_folders(self._gatherer.root, task)
         return taken, job
 

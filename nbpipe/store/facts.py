@@ -207,6 +207,12 @@ class Gatherer:
             before={path: state for path, state in before.items() if state is not None},
         )
 
+    def code_files(self, task: Task, taken: Taken) -> list[Path]:
+        """The files of the project that a run of a task imports, as far as reading tells."""
+        files = dict.fromkeys(path.partition("::")[0] for path in taken.facts.inputs.modules)
+        own = [self._path(task)] if task.kind == "function" else []
+        return [self.root / path for path in (*own, *files)]
+
     def kernel(self, task: Task) -> str:
         """The kernel that runs a task: the spec's, else the source's, else that of its language.
 
