@@ -87,6 +87,7 @@ def test_the_site_builds_without_a_warning(site: Path) -> None:
     }
 
 
+@pytest.mark.process
 def test_the_reference_has_every_command_with_every_option(site: Path) -> None:
     page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     for name, command in commands().items():
@@ -114,6 +115,7 @@ def test_the_parsers_are_those_of_the_magics_that_are_registered() -> None:
     assert {kind: set(names) for kind, names in PipelineMagics.magics.items()} == known
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", parsers())
 def test_the_reference_has_every_magic_with_every_option(site: Path, name: str) -> None:
     page = (site / "reference" / "magics.html").read_text(encoding="utf-8")
@@ -177,6 +179,7 @@ def understand(line: str) -> None:
         assert name in ("%load_ext", "%unload_ext", "%%bash", "%", "%XX"), line
 
 
+@pytest.mark.process
 def test_the_reference_has_every_key_of_the_spec(site: Path) -> None:
     page = (site / "reference" / "pipeline-yaml.html").read_text(encoding="utf-8")
     cells = re.findall(r"<td><p><code[^>]*><span class=\"pre\">(\w+)</span></code></p></td>", page)
@@ -184,6 +187,7 @@ def test_the_reference_has_every_key_of_the_spec(site: Path) -> None:
         assert set(names) <= set(cells), section
 
 
+@pytest.mark.process
 def test_the_reference_has_every_event(site: Path) -> None:
     words = words_of(site / "reference" / "events.html")
     for kind in ev.Event.__args__:
