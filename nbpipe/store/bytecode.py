@@ -24,7 +24,7 @@ from nbpipe.store.imports import ImportFollower
 def drop_racy(modules: Iterable[Path]) -> None:
     """Remove what was compiled of modules, by any Python, no later than the second of their edit.
 
-    What cannot be removed stays: Python could not have written it either.
+    What cannot be removed stays, such as another user's in a folder that is not ours to write.
 
     Args:
         modules: absolute paths; what is no ``.py`` file is passed over.
@@ -32,9 +32,12 @@ def drop_racy(modules: Iterable[Path]) -> None:
     for module in modules:
         if module.suffix != ".py":
             continue
-        with contextlib.suppress(OSError):
+        try:
             edited = int(os.stat(module).st_mtime)
-            for compiled in _compiled(module):
+        except OSError:
+            continue
+        for compiled in _compiled(module):
+            with contextlib.suppress(OSError):  # gone, or not ours: the others may still be removed
                 if int(os.stat(compiled).st_mtime) <= edited:
                     os.unlink(compiled)
 
